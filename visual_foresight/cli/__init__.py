@@ -1,1 +1,180 @@
-"""Part of Visual Foresight."""
+"""The command line: `visual-foresight <verb> [options]`.
+
+Each verb is a module of this package with `HELP` (one line), `add_arguments(parser)` (cheap, imports nothing heavy) and
+`run(args) -> int`. Only the module of the chosen verb is imported, so a mistyped option is answered at once.
+"""
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+PROGRAM = "visual-foresight"
+VERBS = (
+    "demo",
+    "collect",
+    "data",
+    "train",
+    "predict",
+    "evaluate",
+    "plan",
+    "bench",
+    "import-checkpoint",
+    "doctor",
+)
+DESCRIPTION = "Learn what the camera will see next, then choose a robot's actions with that prediction."
+EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that answers a mistake in one line and never guesses an abbreviated option."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        """Make a parser; the arguments are argparse's own."""
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Write one line to standard error and exit with code 2."""
+        self.exit(EXIT_WRONG_INPUT, f"{self.prog}: error: {_one_line(message)} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code.
+
+    Args:
+        argv: the words after the program's name; those of the process when None.
+
+    Returns:
+        0 when the verb did its work, 2 for wrong input (one line on standard error), 130 when interrupted, else what
+        the verb returned.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except SystemExit as stop:  # argparse leaves this way after --help and after a mistake
+        return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_WRONG_INPUT
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader went away, as in `visual-foresight --help | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def verb_module(verb: str) -> ModuleType:
+    """Import the module of a verb; its heavy parts load only when it runs."""
+    return importlib.import_module(f"{__name__}.{verb.replace('-', '_')}")
+
+
+def verb_parser(verb: str) -> Parser:
+    """Return the parser of one verb."""
+    module = verb_module(verb)
+    parser = Parser(
+        prog=f"{PROGRAM} {verb}",
+        description=module.HELP,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse a verb and its options without running anything.
+
+    Args:
+        words: the verb, then its options; `--num-iterations` is understood as `--num_iterations` and the reverse.
+
+    Returns:
+        The options, with the verb under `verb`.
+    """
+    verb, options = words[0], list(words[1:])
+    parser = verb_parser(verb)
+    args = parser.parse_args([_spell(option, _option_strings(parser)) for option in options])
+    args.verb = verb
+    return args
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return EXIT_OK if words else EXIT_WRONG_INPUT
+    if words[0] == "--version":
+        from visual_foresight import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        return EXIT_OK
+    verb = words[0].replace("_", "-")
+    if verb not in VERBS:
+        return _fail(PROGRAM, _unknown_verb(words[0]))
+    args = parse([verb, *words[1:]])
+    try:
+        return int(verb_module(verb).run(args) or EXIT_OK)
+    except BrokenPipeError:
+        raise
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
+            raise
+        return _fail(f"{PROGRAM} {verb}", str(error) or type(error).__name__)
+
+
+def _fail(program: str, message: str) -> int:
+    print(f"{program}: error: {_one_line(message)}", file=sys.stderr)
+    return EXIT_WRONG_INPUT
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _unknown_verb(word: str) -> str:
+    near = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown command {word!r}: {hint}the commands are {', '.join(VERBS)}"
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {verb_module(verb).HELP}" for verb in VERBS]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} <command> [options]",
+            "",
+            DESCRIPTION,
+            "",
+            "commands:",
+            *lines,
+            "",
+            f"{PROGRAM} <command> --help explains one; {PROGRAM} --version prints the version.",
+            "VISUAL_FORESIGHT_TRACEBACK=1 shows the traceback behind a one-line error.",
+        ]
+    )
+
+
+def _option_strings(parser: argparse.ArgumentParser) -> set[str]:
+    """All long options of a parser and of the parsers nested in it."""
+    return {option for each in _nested(parser) for option in each._option_string_actions}
+
+
+def _nested(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _nested(child)
+
+
+def _spell(word: str, known: set[str]) -> str:
+    """Return an option under the spelling that the parser knows: dashes and underscores are one."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    if name in known:
+        return word
+    plain = name[2:].replace("-", "_")
+    same = [option for option in known if option[2:].replace("-", "_") == plain]
+    return same[0] + equals + value if same else word
