@@ -30,7 +30,7 @@ def install() -> None:
     """Silence TensorFlow's start, unless the user chose a level of messages or TensorFlow is loaded already."""
     if LEVEL_VARIABLE in os.environ or "tensorflow" in sys.modules:
         return
-    os.environ[LEVEL_VARIABLE] = "2"  # for the lines that come later: errors only
+    os.environ[LEVEL_VARIABLE] = "3"  # for later lines; a machine without a GPU "fails to call cuInit" at level 2
     sys.meta_path.insert(0, _TensorFlowFinder())
 
 

@@ -1,0 +1,141 @@
+"""Writing pictures and moving pictures: PNG, GIF and MP4, complete or not at all."""
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from visual_foresight.pictures import checked_image
+
+
+@contextmanager
+def complete_or_absent(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary name in the folder of `path`; it takes its place when the block ends without an error."""
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept, because writers choose the format by it.
+    temporary = final.with_name(f".{final.stem}-{os.getpid()}{final.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Write a text file (UTF-8) and return its path."""
+    with complete_or_absent(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_png(path: str | os.PathLike, image: np.ndarray) -> Path:
+    """Write one picture [H, W, 3] uint8 as PNG and return its path."""
+    image = checked_image(image)
+    with complete_or_absent(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
+    return Path(path)
+
+
+def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_per_second: float = 10.0) -> Path:
+    """Write frames [N, H, W, 3] uint8 as an endless GIF and return its path.
+
+    Raises:
+        ValueError: when there is no frame, the frames differ in size, or the rate is not positive.
+    """
+    frames = _checked_movie(path, frames, frames_per_second)
+    images = _with_one_palette(frames)
+    # GIF counts in hundredths of a second, and players slow down anything below two of them.
+    duration = max(20, round(100 / frames_per_second) * 10)
+    with complete_or_absent(path) as temporary:
+        images[0].save(
+            temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
+        )
+    return Path(path)
+
+
+def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_per_second: float = 10.0) -> Path:
+    """Write frames [N, H, W, 3] uint8 as an H.264 MP4 that browsers play, and return its path.
+
+    An odd height or width is filled up by one line, because the format wants even ones.
+
+    Raises:
+        ValueError: when there is no frame, the frames differ in size, or the rate is not positive.
+        ImportError: when imageio-ffmpeg, or the ffmpeg program it carries, is missing.
+    """
+    frames = _checked_movie(path, frames, frames_per_second)
+    import imageio.v2 as imageio
+
+    require_ffmpeg()
+    with complete_or_absent(path) as temporary:
+        with imageio.get_writer(
+            temporary,
+            format="FFMPEG",
+            fps=frames_per_second,
+            codec="libx264",
+            pixelformat="yuv420p",
+            macro_block_size=2,
+            quality=None,
+            output_params=["-crf", "18", "-movflags", "+faststart"],
+            ffmpeg_log_level="error",
+        ) as writer:
+            for frame in frames:
+                writer.append_data(_even(frame))
+    return Path(path)
+
+
+def require_ffmpeg() -> str:
+    """Return the path of the ffmpeg program.
+
+    Raises:
+        ImportError: when there is none; says how to get one.
+    """
+    try:
+        import imageio_ffmpeg
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise ImportError(
+            f"MP4 needs ffmpeg ({error}); pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to one"
+        ) from error
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """Return a picture [H, W, 3] uint8 as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(checked_image(image)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def data_uri(content: bytes, media_type: str = "image/png") -> str:
+    """Return bytes as a `data:` address, so that a page can carry them inside itself."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _checked_movie(path: str | os.PathLike, frames: Sequence[np.ndarray], rate: float) -> list[np.ndarray]:
+    frames = [checked_image(frame) for frame in frames]
+    if not frames:
+        raise ValueError(f"{path}: a moving picture needs at least one frame")
+    sizes = {frame.shape for frame in frames}
+    if len(sizes) > 1:
+        raise ValueError(f"{path}: all frames must have one size, got {sorted(sizes)}")
+    if not np.isfinite(rate) or rate <= 0:
+        raise ValueError(f"{path}: frames_per_second must be positive, got {rate}")
+    return frames
+
+
+def _with_one_palette(frames: Sequence[np.ndarray]) -> list[Image.Image]:
+    """Reduce all frames to one palette of 256 colours: colours do not flicker, and still parts compress to nothing."""
+    step = max(1, len(frames) // 16)
+    sample = np.concatenate([frame[::2, ::2] for frame in frames[::step]], axis=0)
+    palette = Image.fromarray(sample).quantize(256, method=Image.Quantize.MEDIANCUT)
+    return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+
+
+def _even(frame: np.ndarray) -> np.ndarray:
+    return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
