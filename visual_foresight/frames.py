@@ -1,0 +1,46 @@
+"""The only two conversions between stored frames (uint8) and computed frames (float32 in [0, 1])."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["to_float", "to_uint8"]
+
+
+def to_float(frames: np.ndarray) -> np.ndarray:
+    """Convert stored frames to floats in [0, 1].
+
+    Args:
+        frames: `[..., H, W, C]` uint8.
+
+    Returns:
+        `[..., H, W, C]` float32, `frames / 255` (division, as the original reader computes it).
+
+    Raises:
+        TypeError: The array is not uint8; a float array would silently be divided twice.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8:
+        raise TypeError(f"to_float expects uint8 frames, got {frames.dtype}: frames that are already floats need no conversion")
+    return frames.astype(np.float32) / np.float32(255.0)
+
+
+def to_uint8(frames: np.ndarray) -> np.ndarray:
+    """Convert floats in [0, 1] to stored frames: times 255, rounded half to even, clipped to [0, 255].
+
+    Args:
+        frames: `[..., H, W, C]` floating point; values outside [0, 1] are clipped.
+
+    Returns:
+        `[..., H, W, C]` uint8.
+
+    Raises:
+        TypeError: The array is not floating point; uint8 frames need no conversion.
+        ValueError: The array holds NaN, which no pixel value can stand for.
+    """
+    frames = np.asarray(frames)
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise TypeError(f"to_uint8 expects floating point frames in [0, 1], got {frames.dtype}")
+    if np.isnan(frames).any():
+        raise ValueError("to_uint8 got NaN among the frames: no pixel value can stand for it")
+    return np.clip(np.rint(frames * 255.0), 0, 255).astype(np.uint8)
