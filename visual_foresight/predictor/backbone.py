@@ -1,0 +1,57 @@
+"""What a backbone promises, and the list of them."""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import keras
+
+from visual_foresight.predictor.config import PredictorConfig
+
+
+class HeadOutputs(NamedTuple):
+    """What a backbone says about the next frame.
+
+    Attributes:
+        mask_logits: [B, H, W, L], linear; L is `compositor.num_layers(config, style)`. In the order of the layers.
+        generated: [B, H, W, 3] in [0, 1], the image painted from nothing; None where the style has none
+            (`compositor.has_generated`).
+        parameters: raw output for the transformation, linear, of `transformations.parameter_shape(config, style)`.
+        next_state: [B, S], normalised as the input states are.
+    """
+
+    mask_logits: Any
+    generated: Any
+    parameters: Any
+    next_state: Any
+
+
+# A backbone is a final `keras.layers.Layer` that builds all its variables in its constructor, with
+#
+#   __init__(config: PredictorConfig, dtype=None, name=None)
+#   style: transformations.Style              how its outputs are to be read (attribute; fixed by the config)
+#   initial_state(frame [B,H,W,3], state [B,S]) -> dict
+#       recurrent state before the first step: nested dict of tensors, each with leading axis B, of fixed shapes and
+#       types, so that it can be repeated for many candidates and carried through a compiled loop. Whatever is
+#       computed once from the first frame is cached here. `state` is normalised.
+#   call(frame [B,H,W,3], action [B,A], robot_state [B,S], recurrent, training=False) -> (HeadOutputs, recurrent)
+#       one step; `action` and `robot_state` are normalised; the returned dict has the structure of the given one.
+#   state_feedback: "first" | "context"       until when the true robot state is fed: the first step only (the
+#       original), or all context steps.
+#
+# Frames are float in [0, 1]. The layer's dtype policy rules its arithmetic; what it returns may have the compute type:
+# the compositor works in float32.
+BACKBONES = {
+    "fast": "visual_foresight.predictor.fast:FastBackbone",
+    "seed": "visual_foresight.predictor.seed:SeedBackbone",
+}
+
+
+def create_backbone(config: PredictorConfig, dtype: Any = None) -> keras.layers.Layer:
+    """The backbone that `config.backbone` names, built.
+
+    Args:
+        config: the predictor's config.
+        dtype: Keras dtype policy or its name; None for the global one.
+    """
+    module, _, name = BACKBONES[config.backbone].partition(":")
+    return getattr(import_module(module), name)(config, dtype=dtype, name="backbone")

@@ -1,0 +1,105 @@
+"""The compositor: masks choose, for each pixel, between known frames, transformed frames and a generated image.
+
+Source: arXiv:1605.07157, equation 3, with the background layers and the probability maps of F. Ebert et al.,
+"Self-Supervised Visual Planning with Temporal Skip Connections", 2017 (arXiv:1710.05268), section 5.
+Differs from them: as many masks as layers by construction; a map is never divided by nothing (see `move_maps`).
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from visual_foresight.predictor import transformations
+from visual_foresight.predictor.backbone import HeadOutputs
+from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.transformations import Style
+
+# A map whose whole mass has left the picture keeps its last place instead of becoming 0/0.
+SMALLEST_MASS = 1e-8
+
+
+class Composite(NamedTuple):
+    """One composed step, in float32.
+
+    Attributes:
+        frame: [B, H, W, 3].
+        maps: [B, H, W, P], each map sums to 1 over H and W; None where none were given.
+        masks: [B, H, W, L], sum to 1 over L; in the order of `layer_names`.
+    """
+
+    frame: Any
+    maps: Any
+    masks: Any
+
+
+def has_generated(config: PredictorConfig, style: Style) -> bool:
+    """Whether the backbone has to paint an image."""
+    return config.transformation != "dna" or style.generated_with_dna
+
+
+def layer_names(config: PredictorConfig, style: Style) -> list[str]:
+    """Names of the layers in the order of the masks: previous, (first,) (generated,) transformed 0, ..."""
+    names = ["previous"] + ["first"] * style.first_frame + ["generated"] * has_generated(config, style)
+    return names + [f"transformed {index}" for index in range(transformations.num_transformed(config, style))]
+
+
+def num_layers(config: PredictorConfig, style: Style) -> int:
+    """L: the number of layers, and so of masks."""
+    return len(layer_names(config, style))
+
+
+def composite(
+    outputs: HeadOutputs,
+    frame: Any,
+    config: PredictorConfig,
+    style: Style,
+    *,
+    first_frame: Any = None,
+    maps: Any = None,
+    first_maps: Any = None,
+) -> Composite:
+    """Compose the next frame, and move probability maps along with it.
+
+    Args:
+        outputs: what the backbone said.
+        frame: [B, H, W, 3] float32 in [0, 1], the frame that is moved.
+        config: the predictor's config.
+        style: the backbone's style.
+        first_frame: [B, H, W, 3], needed where `style.first_frame`.
+        maps: [B, H, W, P] float32 probability maps on `frame`, or None.
+        first_maps: [B, H, W, P], where the same pixels were in the first frame; None: taken from `maps`.
+    """
+    logits = ops.cast(outputs.mask_logits, "float32")
+    masks = ops.softmax(ops.relu(logits) if style.relu_masks else logits, axis=-1)
+    moves = transformations.operators(outputs.parameters, config, style)
+    num_known = num_layers(config, style) - transformations.num_transformed(config, style)
+    known, moving = masks[..., :num_known], masks[..., num_known:]
+    images = frame if maps is None else ops.concatenate([frame, maps], axis=-1)
+    moved = transformations.blend(moves, moving, images, config, style)
+
+    layers = [frame]
+    if style.first_frame:
+        layers.append(first_frame)
+    if has_generated(config, style):
+        layers.append(ops.cast(outputs.generated, "float32"))
+    next_frame = moved[..., :3]
+    for index, layer in enumerate(layers):
+        next_frame = next_frame + known[..., index : index + 1] * layer
+    if maps is None:
+        return Composite(next_frame, None, masks)
+
+    still = known[..., :1]
+    if has_generated(config, style):
+        # A painted pixel says nothing about where an object went: its share stays with the previous map.
+        still = still + known[..., -1:]
+    next_maps = moved[..., 3:] + still * maps
+    if style.first_frame:
+        next_maps = next_maps + known[..., 1:2] * (maps if first_maps is None else first_maps)
+    return Composite(next_frame, normalise_maps(next_maps, maps), masks)
+
+
+def normalise_maps(maps: Any, previous: Any) -> Any:
+    """Scale maps [B, H, W, P] to sum 1 over H and W; one that lost all its mass becomes its `previous` self."""
+    mass = ops.sum(maps, axis=(1, 2), keepdims=True)
+    kept = mass > SMALLEST_MASS
+    return ops.where(kept, maps / ops.where(kept, mass, 1.0), previous)
