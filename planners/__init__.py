@@ -1,1 +1,24 @@
-"""Part of Visual Foresight."""
+"""Planners: search for cheap action sequences, knowing nothing but actions and costs."""
+
+from __future__ import annotations
+
+from visual_foresight.planners.bounds import ActionBounds
+from visual_foresight.planners.cem import CEM
+from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, Planner, ProposalFn, shift
+from visual_foresight.planners.random_shooting import RandomShooting
+
+PLANNERS: dict[str, type] = {"cem": CEM, "random_shooting": RandomShooting}
+"""Planner classes by the name the command line knows them under."""
+
+__all__ = [
+    "CEM",
+    "PLANNERS",
+    "ActionBounds",
+    "CostFn",
+    "IterationRecord",
+    "Plan",
+    "Planner",
+    "ProposalFn",
+    "RandomShooting",
+    "shift",
+]

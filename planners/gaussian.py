@@ -1,0 +1,113 @@
+"""The loop that CEM and iCEM share: draw from a diagonal Gaussian over time, keep the elites, refit, repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visual_foresight.planners.noise import block_means, coloured_noise, hold, num_blocks
+from visual_foresight.planners.search import Problem, Search, SearchSteps
+from visual_foresight.planners.settings import require_count, require_number
+
+
+@dataclass(frozen=True)
+class GaussianSettings:
+    """Everything that distinguishes one member of the CEM family from another.
+
+    Args:
+        counts: candidates per iteration.
+        num_elites: how many of the best the distribution is fitted to.
+        action_repeat: steps for which one drawn (macro) action is held.
+        initial_deviation: of the first distribution, in units of each dimension's scale.
+        deviation_floor: below which no deviation falls, in the same units.
+        smoothing: weight of the previous mean and deviation in the new ones, in [0, 1).
+        noise_exponent: colour of the noise over time; 0 is white.
+        keep_fraction: of the elites, how many stay candidates of the next iteration with their known costs.
+        carry_fraction: of the elites, how many the plan carries to the next control step.
+        mean_in_last: the mean itself is candidate 0 of the last iteration.
+    """
+
+    counts: tuple[int, ...]
+    num_elites: int
+    action_repeat: int
+    initial_deviation: float
+    deviation_floor: float
+    smoothing: float
+    noise_exponent: float
+    keep_fraction: float
+    carry_fraction: float
+    mean_in_last: bool
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_count("num_elites", self.num_elites)
+        require_count("action_repeat", self.action_repeat)
+        require_number("initial_deviation", self.initial_deviation, 0.0, open_low=True)
+        require_number("deviation_floor", self.deviation_floor, 0.0)
+        require_number("smoothing", self.smoothing, 0.0, 0.999)
+        require_number("noise_exponent", self.noise_exponent, 0.0)
+        require_number("keep_fraction", self.keep_fraction, 0.0, 1.0)
+        require_number("carry_fraction", self.carry_fraction, 0.0, 1.0)
+
+
+def gaussian_steps(settings: GaussianSettings, problem: Problem, search: Search) -> SearchSteps:
+    """Yield candidates [K, H, A], take their costs [K], refit; one iteration per entry of ``settings.counts``."""
+    bounds = problem.bounds
+    mean = block_means(problem.center, settings.action_repeat)  # [M, A]
+    deviation = np.broadcast_to(settings.initial_deviation * bounds.scale, mean.shape)
+    floor = settings.deviation_floor * bounds.scale
+    elites = problem.given[:0]
+    elite_costs = np.zeros(0)
+    given = problem.given
+    for iteration, count in enumerate(settings.counts):
+        if settings.mean_in_last and iteration > 0 and iteration == len(settings.counts) - 1:
+            given = bounds.clip(hold(mean, settings.action_repeat, problem.horizon))[None]
+        candidates = _draw(settings, problem, mean, deviation, given, count)
+        costs = yield candidates
+        search.keep_best(candidates, costs)
+        kept = int(np.ceil(settings.keep_fraction * len(elites)))
+        elites, elite_costs = best_of(
+            np.concatenate([elites[:kept], candidates]),
+            np.concatenate([elite_costs[:kept], costs]),
+            settings.num_elites,
+        )
+        carried = int(np.ceil(settings.carry_fraction * len(elites)))
+        search.elites, search.elite_costs = elites[:carried], elite_costs[:carried]
+        mean_cost = float(elite_costs.mean()) if len(elites) else np.inf
+        search.record(candidates, costs, deviation=float(np.mean(deviation)), elite_cost=mean_cost)
+        if len(elites):
+            mean, deviation = _refit(settings, elites, mean, deviation, floor)
+        given = problem.given[:0]
+
+
+def _draw(
+    settings: GaussianSettings, problem: Problem, mean: np.ndarray, deviation: np.ndarray, given: np.ndarray, count: int
+) -> np.ndarray:
+    """[count, H, A] float32 inside the Box: the given candidates first, then drawn ones."""
+    given = given[:count]
+    blocks = num_blocks(problem.horizon, settings.action_repeat)
+    noise = coloured_noise(problem.rng, count - len(given), blocks, problem.bounds.action_size, settings.noise_exponent)
+    with np.errstate(over="ignore"):  # limits near the largest float: an overflow to infinity is clipped like the rest
+        noise *= deviation
+        noise += mean
+    drawn = hold(problem.bounds.clip(noise), settings.action_repeat, problem.horizon)
+    return np.concatenate([given, drawn]) if len(given) else drawn
+
+
+def best_of(candidates: np.ndarray, costs: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cheapest candidates with a finite cost, at most ``number``, best first; ties go to the earlier one."""
+    order = np.argsort(costs, kind="stable")[:number]
+    order = order[np.isfinite(costs[order])]
+    return candidates[order], costs[order]
+
+
+def _refit(
+    settings: GaussianSettings, elites: np.ndarray, mean: np.ndarray, deviation: np.ndarray, floor: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the elites' macro actions [M, A], smoothed and floored."""
+    blocks = block_means(elites, settings.action_repeat).astype(np.float64)  # sums of float32 limits may overflow
+    old, new = settings.smoothing, 1.0 - settings.smoothing
+    mean = old * mean + new * blocks.mean(axis=0)
+    deviation = np.maximum(old * deviation + new * blocks.std(axis=0), floor)
+    return mean, deviation

@@ -1,0 +1,72 @@
+"""Sums of objectives with named weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.planners.objectives.objective import Objective
+from visual_foresight.planners.settings import require_number
+from visual_foresight.rollout import Rollout
+
+
+class WeightedSum:
+    """``sum(weight * objective(rollout))`` over named terms.
+
+    Args:
+        objectives: name to objective.
+        weights: name to weight (any finite number); terms not named here weigh 1. A term of weight 0 is not computed.
+
+    Raises:
+        ValueError: no objective, a weight for an unknown term, or a weight that is not finite.
+    """
+
+    def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, float] | None = None) -> None:
+        """Check that weights and terms belong together."""
+        weights = dict(weights or {})
+        unknown = sorted(set(weights) - set(objectives))
+        if not objectives or unknown:
+            raise ValueError(f"weights name unknown terms {unknown}; the terms are {sorted(objectives)}")
+        for name, weight in weights.items():
+            require_number(f"weight of {name!r}", weight, -float("inf"))
+        self.objectives = dict(objectives)
+        self.weights = {name: float(weights.get(name, 1.0)) for name in objectives}
+
+    @property
+    def _active(self) -> dict[str, Objective]:
+        return {name: objective for name, objective in self.objectives.items() if self.weights[name] != 0.0}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Fields of the rollout that some term with a weight reads."""
+        return tuple(dict.fromkeys(output for objective in self._active.values() for output in objective.outputs))
+
+    def __call__(self, rollout: Rollout) -> Any:
+        """Costs [K]."""
+        costs = [self.weights[name] * objective(rollout) for name, objective in self._active.items()]
+        if not costs:
+            raise ValueError(f"every weight is 0: {self.weights}")
+        return sum(costs[1:], start=costs[0])
+
+    def terms(self, rollout: Rollout) -> dict[str, Any]:
+        """Raw, unweighted value of each term at each step [K, T]."""
+        return self._gather({name: objective.terms(rollout) for name, objective in self._active.items()})
+
+    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
+        """What each term adds to the cost at each step [K, T], weights included."""
+        parts = {}
+        for name, objective in self._active.items():
+            contributions = objective.explain(rollout)
+            parts[name] = {inner: self.weights[name] * values for inner, values in contributions.items()}
+        return self._gather(parts)
+
+    @staticmethod
+    def _gather(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Flatten names: the term's own name where it has one part, "term/part" where it has several."""
+        return {
+            name if len(inner) == 1 else f"{name}/{part}": values
+            for name, inner in parts.items()
+            for part, values in inner.items()
+        }

@@ -1,0 +1,233 @@
+"""One planning run: evaluates what a planner proposes, keeps the best, watches the clock.
+
+A planner is written as a generator that yields candidates [K, H, A] and is sent their costs [K]. This module drives
+one such generator (``run_search``) or many in step (``run_searches``: one batched cost call for many environments).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from time import perf_counter as clock
+
+import numpy as np
+from gymnasium import spaces
+
+from visual_foresight.planners.bounds import ActionBounds
+from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, ProposalFn
+
+SearchSteps = Generator[np.ndarray, np.ndarray, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The validated arguments of one planning run.
+
+    Args:
+        bounds: limits and scales of the actions.
+        horizon: H.
+        rng: source of all randomness.
+        incumbent: [H, A] float32 inside the Box, or None.
+        given: [G, H, A] float32 inside the Box: incumbent, proposals and elites, in this order; the first candidates.
+    """
+
+    bounds: ActionBounds
+    horizon: int
+    rng: np.random.Generator
+    incumbent: np.ndarray | None
+    given: np.ndarray
+
+    @property
+    def center(self) -> np.ndarray:
+        """[H, A] float32: where a search begins, the incumbent or the centre of the Box."""
+        if self.incumbent is not None:
+            return self.incumbent
+        return np.broadcast_to(self.bounds.center, (self.horizon, self.bounds.action_size))
+
+
+def pose_problem(
+    action_space: spaces.Box,
+    horizon: int,
+    num_candidates: int,
+    unbounded_scale: float,
+    *,
+    rng: np.random.Generator,
+    incumbent: np.ndarray | None = None,
+    elites: np.ndarray | None = None,
+    proposals: np.ndarray | ProposalFn | None = None,
+) -> Problem:
+    """Check a planner's arguments and gather the candidates that are given rather than drawn.
+
+    Raises:
+        TypeError: ``rng`` is not a ``numpy.random.Generator``, or the space is no Box.
+        ValueError: wrong shapes, non-finite actions, or more proposals than candidates.
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator (numpy.random.default_rng(seed)), got {rng!r}")
+    bounds = ActionBounds.of(action_space, unbounded_scale)
+    shape = (horizon, bounds.action_size)
+    groups = []
+    if incumbent is not None:
+        incumbent = bounds.clip(_checked("incumbent", incumbent, shape))
+        groups.append(incumbent[None])
+    if proposals is not None:
+        drawn = proposals(rng, action_space, horizon) if callable(proposals) else proposals
+        groups.append(bounds.clip(_checked("proposals", drawn, (None, *shape))))
+        num_given = sum(len(group) for group in groups)
+        if num_given > num_candidates:
+            raise ValueError(
+                f"incumbent and proposals are {num_given} candidates, the first iteration evaluates {num_candidates}; "
+                "pass fewer proposals or raise num_candidates"
+            )
+    if elites is not None and len(elites):
+        groups.append(bounds.clip(_checked("elites", elites, (None, *shape))))
+    given = np.concatenate(groups)[:num_candidates] if groups else np.zeros((0, *shape), np.float32)
+    return Problem(bounds, horizon, rng, incumbent, given)
+
+
+def _checked(name: str, actions: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    actions = np.asarray(actions, np.float32)
+    fits = actions.ndim == len(shape) and all(
+        wanted is None or size == wanted for size, wanted in zip(actions.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted_text = ", ".join("N" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} has shape {list(actions.shape)}, expected [{wanted_text}]")
+    if not np.all(np.isfinite(actions)):
+        raise ValueError(f"{name} holds actions that are not finite")
+    return actions
+
+
+class Search:
+    """The best so far and the history of one planning run. Changed by ``record`` only."""
+
+    def __init__(self) -> None:
+        """Begin with nothing found."""
+        self.best_actions: np.ndarray | None = None
+        self.best_cost = np.inf
+        self.history: list[IterationRecord] = []
+        self.num_evaluations = 0
+        self.elites: np.ndarray | None = None
+        self.elite_costs: np.ndarray | None = None
+
+    def keep_best(self, candidates: np.ndarray, costs: np.ndarray) -> None:
+        """Remember the cheapest of these candidates if it beats all before; ties go to the earlier one.
+
+        Raises:
+            ValueError: nothing evaluated so far has a finite cost.
+        """
+        self.num_evaluations += len(costs)
+        best = int(np.argmin(costs))
+        if costs[best] < self.best_cost:
+            self.best_cost = float(costs[best])
+            self.best_actions = candidates[best].copy()
+        if self.best_actions is None:
+            raise ValueError(
+                f"none of {self.num_evaluations} candidates has a finite cost; check the objective and the simulator "
+                "on one action sequence"
+            )
+
+    def record(self, candidates: np.ndarray, costs: np.ndarray, *, deviation: float, elite_cost: float) -> None:
+        """Close one iteration."""
+        finite = costs[np.isfinite(costs)]
+        mean_cost = float(finite.mean()) if len(finite) else np.inf
+        self.history.append(IterationRecord(self.best_cost, mean_cost, float(elite_cost), deviation, len(candidates)))
+
+    def finish(self, seconds: float) -> Plan:
+        """The plan found."""
+        actions = self.best_actions
+        if self.elites is None:
+            self.elites, self.elite_costs = np.zeros((0, *actions.shape), np.float32), np.zeros(0)
+        return Plan(
+            actions=actions,
+            cost=self.best_cost,
+            num_evaluations=self.num_evaluations,
+            num_iterations=len(self.history),
+            history=tuple(self.history),
+            seconds=seconds,
+            elites=self.elites,
+            elite_costs=self.elite_costs,
+        )
+
+
+def checked_costs(costs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Costs as float64 with +inf wherever a cost is not finite, so that such a candidate never wins.
+
+    Minus infinity counts as broken too: an objective that overflows must not be rewarded for it.
+
+    Raises:
+        ValueError: another shape than the candidates ask for.
+    """
+    costs = np.asarray(costs)
+    if costs.shape != shape:
+        raise ValueError(f"cost_fn returned shape {list(costs.shape)}, expected {list(shape)}, one cost a candidate")
+    costs = costs.astype(np.float64)
+    return np.where(np.isfinite(costs), costs, np.inf)
+
+
+class _Deadline:
+    """Decides whether one more batch may begin."""
+
+    def __init__(self, deadline_ms: float | None) -> None:
+        if deadline_ms is not None and not deadline_ms > 0:
+            raise ValueError(f"deadline_ms must be positive, got {deadline_ms}")
+        self.started = clock()
+        self._limit = np.inf if deadline_ms is None else deadline_ms / 1000.0
+        self._seconds_per_candidate = 0.0
+
+    def elapsed(self) -> float:
+        return clock() - self.started
+
+    def note(self, seconds: float, num_candidates: int) -> None:
+        self._seconds_per_candidate = seconds / num_candidates
+
+    def allows(self, num_candidates: int) -> bool:
+        return self.elapsed() + self._seconds_per_candidate * num_candidates <= self._limit
+
+
+def run_search(search: Search, steps: SearchSteps, cost_fn: CostFn, deadline_ms: float | None = None) -> Plan:
+    """Drive one planner to its end or to the deadline."""
+
+    def batched(candidates: np.ndarray) -> np.ndarray:
+        return checked_costs(cost_fn(candidates[0]), candidates.shape[1:2])[None]
+
+    return run_searches([(search, steps)], batched, deadline_ms)[0]
+
+
+def run_searches(
+    searches: Sequence[tuple[Search, SearchSteps]],
+    cost_fn: Callable[[np.ndarray], np.ndarray],
+    deadline_ms: float | None = None,
+) -> list[Plan]:
+    """Drive N planners in step; each finds what it would find alone.
+
+    Args:
+        searches: N pairs of a search and its generator, all of the same planner.
+        cost_fn: candidates [N, K, H, A] to costs [N, K].
+        deadline_ms: for all of them together [ms].
+
+    Returns:
+        N plans; each one's ``seconds`` is the time of the whole batch.
+    """
+    deadline = _Deadline(deadline_ms)
+    batches = [next(steps) for _, steps in searches]
+    while batches:
+        began = clock()
+        candidates = np.stack(batches) if len(batches) > 1 else batches[0][None]
+        candidates.flags.writeable = False  # a cost function that edits its input would corrupt the plan
+        costs = checked_costs(cost_fn(candidates), candidates.shape[:2])
+        batches = [_advance(*pair, costs[i]) for i, pair in enumerate(searches)]
+        deadline.note(clock() - began, candidates.shape[1])
+        if batches[0] is None or not deadline.allows(batches[0].shape[0]):
+            break
+    for _, steps in searches:
+        steps.close()
+    seconds = deadline.elapsed()
+    return [search.finish(seconds) for search, _ in searches]
+
+
+def _advance(search: Search, steps: SearchSteps, costs: np.ndarray) -> np.ndarray | None:
+    try:
+        return steps.send(costs)
+    except StopIteration:
+        return None
