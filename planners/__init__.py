@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.cem import CEM
+from visual_foresight.planners.icem import ICEM
+from visual_foresight.planners.mppi import MPPI
 from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, Planner, ProposalFn, shift
+from visual_foresight.planners.plan_many import plan_many
 from visual_foresight.planners.random_shooting import RandomShooting
 
-PLANNERS: dict[str, type] = {"cem": CEM, "random_shooting": RandomShooting}
+PLANNERS: dict[str, type] = {"cem": CEM, "icem": ICEM, "mppi": MPPI, "random_shooting": RandomShooting}
 """Planner classes by the name the command line knows them under."""
 
 __all__ = [
     "CEM",
+    "ICEM",
+    "MPPI",
     "PLANNERS",
     "ActionBounds",
     "CostFn",
@@ -20,5 +25,6 @@ __all__ = [
     "Planner",
     "ProposalFn",
     "RandomShooting",
+    "plan_many",
     "shift",
 ]

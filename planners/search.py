@@ -7,7 +7,7 @@ one such generator (``run_search``) or many in step (``run_searches``: one batch
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter as clock
 
 import numpy as np
@@ -79,7 +79,7 @@ def pose_problem(
                 f"incumbent and proposals are {num_given} candidates, the first iteration evaluates {num_candidates}; "
                 "pass fewer proposals or raise num_candidates"
             )
-    if elites is not None and len(elites):
+    if elites is not None and np.size(elites):
         groups.append(bounds.clip(_checked("elites", elites, (None, *shape))))
     given = np.concatenate(groups)[:num_candidates] if groups else np.zeros((0, *shape), np.float32)
     return Problem(bounds, horizon, rng, incumbent, given)
@@ -132,6 +132,10 @@ class Search:
         finite = costs[np.isfinite(costs)]
         mean_cost = float(finite.mean()) if len(finite) else np.inf
         self.history.append(IterationRecord(self.best_cost, mean_cost, float(elite_cost), deviation, len(candidates)))
+
+    def amend(self) -> None:
+        """Write a best cost found after the last record into it: a closing evaluation is no iteration of its own."""
+        self.history[-1] = replace(self.history[-1], best_cost=self.best_cost)
 
     def finish(self, seconds: float) -> Plan:
         """The plan found."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
+from visual_foresight.planners.objectives.maps import checked_pixels, expected_distances
 from visual_foresight.planners.objectives.objective import explain_terms, require_field, weighted_steps
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
@@ -65,30 +65,12 @@ class PixelDistance:
         if rollout.pixel_distributions is not None:
             maps = require_field(rollout, "pixel_distributions", "PixelDistance")
             self._check_count(maps.shape[2])
-            distances = self._expected(maps)
+            distances = expected_distances(maps, self.goals, self._bend)
         else:
             pixels = require_field(rollout, "pixels", "PixelDistance")
             self._check_count(pixels.shape[2])
             distances = self._bend(safe_norm(pixels - self.goals))
         return array_namespace(distances).mean(distances, axis=-1) / self.scale  # [K, T]
-
-    def _expected(self, maps: Any) -> Any:
-        """[K, T, P, H, W] to [K, T, P]: one matrix product a pixel gives the weighted sum and the mass together."""
-        xp = array_namespace(maps)
-        num_candidates, horizon, num_pixels, height, width = maps.shape
-        table = self._distance_table(height, width)  # [P, H * W, 2]
-        sums = [
-            xp.matmul(xp.reshape(maps[:, :, index], (-1, horizon, height * width)), table[index])
-            for index in range(num_pixels)
-        ]
-        sums = xp.stack(sums, axis=2)  # [K, T, P, 2]
-        mass = sums[..., 1]
-        # A map without mass says nothing about where the pixel is: infinitely far, never the winner.
-        return xp.where(mass > 0.0, sums[..., 0] / xp.maximum(mass, 1e-30), np.float32(np.inf))
-
-    def _distance_table(self, height: int, width: int) -> np.ndarray:
-        tables = [_distances_to(float(row), float(col), height, width) for row, col in self.goals]
-        return np.stack([np.stack([self._bend(table), np.ones_like(table)], axis=-1) for table in tables])
 
     def _bend(self, distances: Any) -> Any:
         if self.smooth == 0.0:
@@ -98,25 +80,3 @@ class PixelDistance:
     def _check_count(self, num_pixels: int | None) -> None:
         if num_pixels is not None and num_pixels != len(self.goals):
             raise ValueError(f"the rollout follows {num_pixels} pixels, the objective has {len(self.goals)} goals")
-
-
-def checked_pixels(name: str, pixels: Any) -> np.ndarray:
-    """Pixels [P, 2] float32 from [P, 2] or [2].
-
-    Raises:
-        ValueError: another shape, no pixel, or a value that is not finite.
-    """
-    pixels = np.asarray(pixels, np.float32)
-    pixels = pixels[None] if pixels.ndim == 1 else pixels
-    if pixels.ndim != 2 or pixels.shape[1] != 2 or len(pixels) == 0 or not np.all(np.isfinite(pixels)):
-        raise ValueError(f"{name} must be finite pixels [P, 2] as (row, col), got {pixels.tolist()}")
-    return pixels
-
-
-@lru_cache(maxsize=64)
-def _distances_to(row: float, col: float, height: int, width: int) -> np.ndarray:
-    """[H * W] float32 distance of each pixel centre to a point [px]."""
-    rows, cols = np.mgrid[:height, :width]
-    distances = np.hypot(rows - row, cols - col).astype(np.float32).reshape(-1)
-    distances.flags.writeable = False
-    return distances

@@ -1,0 +1,100 @@
+"""The improved cross-entropy method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from gymnasium import spaces
+
+from visual_foresight.planners.gaussian import GaussianSettings, gaussian_steps
+from visual_foresight.planners.plan import CostFn, Plan, ProposalFn
+from visual_foresight.planners.search import Problem, Search, SearchSteps, pose_problem, run_search
+from visual_foresight.planners.settings import require_count, require_number, schedule
+
+
+@dataclass(frozen=True)
+class ICEM:
+    """Cross-entropy method for control with few samples.
+
+    Pinneri et al. 2020, "Sample-efficient Cross-Entropy Method for Real-time Planning", algorithm 1. All its
+    ingredients: noise coloured over time, clipping to the Box, fewer candidates in each iteration, a share of the
+    elites kept as candidates, elites carried over control steps (``Plan.elites``, shifted by the caller and passed
+    back as ``elites``), the mean as a candidate of the last iteration, and the best candidate executed.
+    Differs from: kept elites keep their costs and are not simulated again; carried elites take the place of drawn
+    candidates instead of being added, so that the number of candidates is what was asked for; the best candidate is
+    kept over all iterations; the last action of a shifted elite is chosen by the caller (``shift(fill=...)``).
+
+    Args:
+        horizon: H, control steps.
+        num_candidates: of the first iteration, or one number for each iteration.
+        num_iterations: how often to draw.
+        num_elites: candidates the distribution is fitted to.
+        noise_exponent: beta, the colour: power falls as ``1 / f**beta`` along time; 0 is white.
+        decay: gamma, divides the number of candidates after each iteration (never below twice the elites).
+        keep_fraction: xi, share of the elites kept in the next iteration and carried to the next control step.
+        smoothing: alpha, weight of the old mean and deviation in the new ones.
+        initial_deviation: of the first distribution, in units of half the range of each dimension.
+        deviation_floor: smallest deviation, in the same units.
+        action_repeat: hold each drawn action for this many steps.
+        unbounded_scale: scale of dimensions without limits, in place of half their range.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    horizon: int = 15
+    num_candidates: int | tuple[int, ...] = 200
+    num_iterations: int = 3
+    num_elites: int = 10
+    noise_exponent: float = 2.0
+    decay: float = 1.25
+    keep_fraction: float = 0.3
+    smoothing: float = 0.1
+    initial_deviation: float = 0.5
+    deviation_floor: float = 0.02
+    action_repeat: int = 1
+    unbounded_scale: float = 1.0
+    _settings: GaussianSettings = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        require_count("horizon", self.horizon)
+        require_number("unbounded_scale", self.unbounded_scale, 0.0, open_low=True)
+        settings = GaussianSettings(
+            counts=schedule(self.num_candidates, self.num_iterations, self.decay, 2 * self.num_elites),
+            num_elites=self.num_elites,
+            action_repeat=self.action_repeat,
+            initial_deviation=self.initial_deviation,
+            deviation_floor=self.deviation_floor,
+            smoothing=self.smoothing,
+            noise_exponent=self.noise_exponent,
+            keep_fraction=self.keep_fraction,
+            carry_fraction=self.keep_fraction,
+            mean_in_last=True,
+        )
+        object.__setattr__(self, "_settings", settings)
+
+    def plan(
+        self,
+        cost_fn: CostFn,
+        action_space: spaces.Box,
+        *,
+        rng: np.random.Generator,
+        incumbent: np.ndarray | None = None,
+        elites: np.ndarray | None = None,
+        proposals: np.ndarray | ProposalFn | None = None,
+        deadline_ms: float | None = None,
+    ) -> Plan:
+        """Find a plan; see :class:`visual_foresight.planners.Planner`."""
+        problem = self.pose(action_space, rng=rng, incumbent=incumbent, elites=elites, proposals=proposals)
+        search = Search()
+        return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
+
+    def pose(self, action_space: spaces.Box, **given: object) -> Problem:
+        """Check the arguments of ``plan`` other than the cost."""
+        return pose_problem(action_space, self.horizon, self._settings.counts[0], self.unbounded_scale, **given)
+
+    def steps(self, problem: Problem, search: Search) -> SearchSteps:
+        """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
+        return gaussian_steps(self._settings, problem, search)

@@ -1,0 +1,109 @@
+"""Costs of the actions themselves: how large they are, how much they change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.planners.objectives.arrays import array_namespace
+from visual_foresight.planners.objectives.objective import explain_terms, require_field
+from visual_foresight.planners.settings import require_number
+from visual_foresight.rollout import Rollout
+
+
+class ActionMagnitude:
+    """Mean over time of the squared length of the (scaled) action.
+
+    Args:
+        scale: actions are divided by it, a number or [A] [environment units].
+
+    Raises:
+        ValueError: a scale that is not positive.
+    """
+
+    outputs: tuple[str, ...] = ()
+
+    def __init__(self, *, scale: float | Sequence[float] | np.ndarray = 1.0) -> None:
+        """Check and store the scale."""
+        self.scale = _checked_scale(scale)
+
+    def __call__(self, rollout: Rollout) -> Any:
+        """Costs [K]."""
+        return _mean_over_time(self._squares(rollout))
+
+    def terms(self, rollout: Rollout) -> dict[str, Any]:
+        """Squared length of each action [K, T]."""
+        return {"action_magnitude": self._squares(rollout)}
+
+    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
+        """Contribution of each step to the cost [K, T]."""
+        squares = self._squares(rollout)
+        return explain_terms({"action_magnitude": squares / squares.shape[1]})
+
+    def _squares(self, rollout: Rollout) -> Any:
+        return _squared_length(require_field(rollout, "actions", "ActionMagnitude") / self.scale)
+
+
+class ActionSmoothness:
+    """Mean over time of the squared length of the change from one (scaled) action to the next.
+
+    Args:
+        previous: [A], the action executed before the plan begins, so that the join is smooth too; None leaves the
+            first action free.
+        scale: actions are divided by it, a number or [A] [environment units].
+
+    Raises:
+        ValueError: a scale that is not positive, or a previous action that is not finite.
+    """
+
+    outputs: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        previous: Sequence[float] | np.ndarray | None = None,
+        scale: float | Sequence[float] | np.ndarray = 1.0,
+    ) -> None:
+        """Check and store the settings."""
+        self.scale = _checked_scale(scale)
+        self.previous = None if previous is None else np.asarray(previous, np.float32)
+        if self.previous is not None and (self.previous.ndim != 1 or not np.all(np.isfinite(self.previous))):
+            raise ValueError(f"previous must be a finite action [A], got {self.previous.tolist()}")
+
+    def __call__(self, rollout: Rollout) -> Any:
+        """Costs [K]."""
+        return _mean_over_time(self._changes(rollout))
+
+    def terms(self, rollout: Rollout) -> dict[str, Any]:
+        """Squared change into each action [K, T]; 0 for the first without ``previous``."""
+        return {"action_smoothness": self._changes(rollout)}
+
+    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
+        """Contribution of each step to the cost [K, T]."""
+        changes = self._changes(rollout)
+        return explain_terms({"action_smoothness": changes / changes.shape[1]})
+
+    def _changes(self, rollout: Rollout) -> Any:
+        actions = require_field(rollout, "actions", "ActionSmoothness")
+        xp = array_namespace(actions)
+        first = actions[:, :1]
+        before = first if self.previous is None else xp.zeros_like(first) + self.previous
+        return _squared_length((actions - xp.concatenate([before, actions[:, :-1]], axis=1)) / self.scale)
+
+
+def _checked_scale(scale: float | Sequence[float] | np.ndarray) -> np.ndarray:
+    scales = np.asarray(scale, np.float32)
+    for value in scales.reshape(-1):
+        require_number("scale", float(value), 0.0, open_low=True)
+    return scales
+
+
+def _squared_length(vectors: Any) -> Any:
+    xp = array_namespace(vectors)
+    return xp.sum(xp.square(vectors), axis=-1)
+
+
+def _mean_over_time(values: Any) -> Any:
+    return array_namespace(values).mean(values, axis=1)

@@ -1,0 +1,90 @@
+"""From places on the table to pixels: the map of a plane through a pinhole camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.planners.objectives.arrays import array_namespace, as_float
+
+
+class Homography:
+    """Pixels of points on a plane: ``(row, col, 1) ~ matrix @ (x, y, 1)``. Works on arrays and on tensors.
+
+    A pinhole camera maps a plane by exactly such a matrix, so a tip that moves at a fixed height needs no camera
+    model. Used as ``tip_pixels`` of :class:`Approach`.
+
+    Args:
+        matrix: [3, 3].
+        indices: which two entries of a state are x and y.
+
+    Raises:
+        ValueError: the matrix has another shape or is not finite.
+    """
+
+    def __init__(self, matrix: Sequence[Any] | np.ndarray, *, indices: tuple[int, int] = (0, 1)) -> None:
+        """Check and store the matrix."""
+        self.matrix = np.asarray(matrix, np.float64)
+        if self.matrix.shape != (3, 3) or not np.all(np.isfinite(self.matrix)):
+            raise ValueError(f"a homography is a finite matrix [3, 3], got shape {list(self.matrix.shape)}")
+        self.indices = (int(indices[0]), int(indices[1]))
+
+    @classmethod
+    def fit(
+        cls, points: np.ndarray, pixels: np.ndarray, *, indices: tuple[int, int] = (0, 1), tolerance: float = 0.5
+    ) -> Homography:
+        """The homography through four or more pairs, by the direct linear transform (Hartley & Zisserman, 4.1).
+
+        Args:
+            points: [N, 2], x and y on the plane, N at least 4, not all on a line.
+            pixels: [N, 2] as (row, col).
+            indices: as above.
+            tolerance: largest error of the fit on the pairs themselves [px].
+
+        Raises:
+            ValueError: wrong shapes, or no homography fits the pairs.
+        """
+        points, pixels = np.asarray(points, np.float64), np.asarray(pixels, np.float64)
+        if points.ndim != 2 or points.shape[1] != 2 or points.shape != pixels.shape or len(points) < 4:
+            raise ValueError(f"fit needs points and pixels [N >= 4, 2], got {points.shape} and {pixels.shape}")
+        inward, outward = _normaliser(points), _normaliser(pixels)  # without them metres and pixels mix badly
+        source, target = _homogeneous(points) @ inward.T, _homogeneous(pixels) @ outward.T
+        zeros = np.zeros_like(source)
+        equations = np.concatenate(
+            [
+                np.concatenate([source, zeros, -target[:, :1] * source], axis=1),
+                np.concatenate([zeros, source, -target[:, 1:2] * source], axis=1),
+            ]
+        )
+        solution = np.linalg.svd(equations)[2][-1].reshape(3, 3)
+        matrix = np.linalg.inv(outward) @ solution @ inward
+        matrix /= matrix[np.unravel_index(np.argmax(np.abs(matrix)), (3, 3))]
+        fitted = cls(matrix, indices=indices)
+        error = np.abs(fitted._project(points.astype(np.float64)) - pixels).max()
+        if not error <= tolerance:
+            raise ValueError(f"no homography maps these points to these pixels: off by up to {error:.3g} px")
+        return fitted
+
+    def __call__(self, states: Any) -> Any:
+        """States [..., S] to pixels [..., 2] as (row, col), float32."""
+        states = as_float(states)
+        xp = array_namespace(states)
+        return self._project(xp.stack([states[..., self.indices[0]], states[..., self.indices[1]]], axis=-1))
+
+    def _project(self, points: Any) -> Any:
+        xp = array_namespace(points)
+        matrix = self.matrix if xp is np and points.dtype == np.float64 else self.matrix.astype(np.float32)
+        mapped = xp.matmul(points, matrix[:, :2].T) + matrix[:, 2]
+        return mapped[..., :2] / mapped[..., 2:]
+
+
+def _homogeneous(points: np.ndarray) -> np.ndarray:
+    return np.concatenate([points, np.ones((len(points), 1))], axis=1)
+
+
+def _normaliser(points: np.ndarray) -> np.ndarray:
+    """[3, 3] similarity that brings points to mean 0 and deviation 1."""
+    center, scale = points.mean(axis=0), max(points.std(), 1e-12)
+    return np.array([[1 / scale, 0, -center[0] / scale], [0, 1 / scale, -center[1] / scale], [0, 0, 1]])

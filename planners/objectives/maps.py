@@ -1,0 +1,91 @@
+"""Reading probability maps of designated pixels: expected distance, expected position, one-hot maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.planners.objectives.arrays import array_namespace, as_float
+
+_NO_MASS = 1e6  # [px]: where a map without mass is said to be; far beyond any image, yet safe to square in float32
+
+
+def checked_pixels(name: str, pixels: Any) -> np.ndarray:
+    """Pixels [P, 2] float32 from [P, 2] or [2].
+
+    Raises:
+        ValueError: another shape, no pixel, or a value that is not finite.
+    """
+    array = np.asarray(pixels, np.float32)
+    array = array[None] if array.ndim == 1 else array
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0 or not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite pixels [P, 2] as (row, col), got {np.asarray(pixels).tolist()}")
+    return array
+
+
+def expected_distances(
+    maps: Any, goals: np.ndarray, bend: Callable[[np.ndarray], np.ndarray] = lambda distances: distances
+) -> Any:
+    """``sum(p * bend(|pixel - goal|)) / sum(p)`` of every map, [K, T, P, H, W] and goals [P, 2] to [K, T, P].
+
+    A map without mass says nothing about where its pixel is: its distance is infinite, so that it never wins.
+    """
+    xp = array_namespace(maps)
+    horizon, num_pixels, height, width = maps.shape[1:]
+    sums = []
+    for index in range(num_pixels):  # one matrix product a pixel gives the weighted sum and the mass together
+        distances = bend(_distances_to(float(goals[index, 0]), float(goals[index, 1]), height, width))
+        table = np.stack([distances, np.ones_like(distances)], axis=-1).astype(np.float32)  # [H * W, 2]
+        sums.append(xp.matmul(xp.reshape(maps[:, :, index], (-1, horizon, height * width)), table))
+    sums = xp.stack(sums, axis=2)  # [K, T, P, 2]
+    mass = sums[..., 1]
+    return xp.where(mass > 0.0, sums[..., 0] / xp.maximum(mass, 1e-30), np.float32(np.inf))
+
+
+def expected_pixels(maps: Any) -> Any:
+    """Mean (row, col) of every map, [..., H, W] to [..., 2]; a map without mass is far outside the image."""
+    maps = as_float(maps)
+    xp = array_namespace(maps)
+    height, width = maps.shape[-2:]
+    sums = xp.matmul(xp.reshape(maps, (*maps.shape[:-2], height * width)), _position_table(height, width))
+    mass = sums[..., 2:]
+    return xp.where(mass > 0.0, sums[..., :2] / xp.maximum(mass, 1e-30), np.float32(_NO_MASS))
+
+
+def one_hot_maps(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Maps [P, H, W] of exactly known pixels [P, 2], bilinear so that the expected position is the given one.
+
+    Raises:
+        ValueError: a pixel outside the image.
+    """
+    pixels = checked_pixels("pixels", pixels)
+    limits = np.array([height - 1, width - 1])
+    if np.any(pixels < -0.5) or np.any(pixels > limits + 0.5):
+        raise ValueError(f"pixels {pixels.tolist()} lie outside the {height} x {width} image")
+    inside = np.clip(pixels, 0, limits)
+    rows = np.maximum(0.0, 1.0 - np.abs(np.arange(height)[None] - inside[:, :1]))
+    cols = np.maximum(0.0, 1.0 - np.abs(np.arange(width)[None] - inside[:, 1:]))
+    return (rows[:, :, None] * cols[:, None, :]).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _distances_to(row: float, col: float, height: int, width: int) -> np.ndarray:
+    """[H * W] float32 distance of each pixel centre to a point [px]."""
+    rows, cols = np.mgrid[:height, :width]
+    return _shared(np.hypot(rows - row, cols - col).reshape(-1))
+
+
+@lru_cache(maxsize=8)
+def _position_table(height: int, width: int) -> np.ndarray:
+    """[H * W, 3] float32: row, col, 1."""
+    rows, cols = np.mgrid[:height, :width]
+    return _shared(np.stack([rows, cols, np.ones_like(rows)], axis=-1).reshape(-1, 3))
+
+
+def _shared(table: np.ndarray) -> np.ndarray:
+    table = table.astype(np.float32)
+    table.flags.writeable = False  # shared by all callers through the cache
+    return table

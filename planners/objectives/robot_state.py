@@ -1,0 +1,71 @@
+"""Distance of the robot's state to a goal state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
+from visual_foresight.planners.objectives.objective import explain_terms, require_field, weighted_steps
+from visual_foresight.planners.settings import require_number
+from visual_foresight.rollout import Rollout
+
+
+class RobotState:
+    """Scaled Euclidean distance of chosen state entries to a goal.
+
+    Args:
+        goal: [D], environment units.
+        indices: which D entries of the state; None is the first D.
+        scale: a number or [D] that differences are divided by, so that metres and radians can be added.
+        terminal_weight: weight of the last step; the others have 1.
+
+    Raises:
+        ValueError: shapes that do not fit, or a scale that is not positive.
+    """
+
+    outputs = ("states",)
+
+    def __init__(
+        self,
+        goal: Sequence[float] | np.ndarray,
+        *,
+        indices: Sequence[int] | None = None,
+        scale: float | Sequence[float] | np.ndarray = 1.0,
+        terminal_weight: float = 10.0,
+    ) -> None:
+        """Check and store the goal."""
+        self.goal = np.asarray(goal, np.float32)
+        if self.goal.ndim != 1 or len(self.goal) == 0 or not np.all(np.isfinite(self.goal)):
+            raise ValueError(f"goal must be a finite state [D], got {np.asarray(goal).tolist()}")
+        self.indices = tuple(range(len(self.goal))) if indices is None else tuple(int(index) for index in indices)
+        if len(self.indices) != len(self.goal) or min(self.indices) < 0:
+            raise ValueError(f"indices {self.indices} must name {len(self.goal)} entries of the state, counted from 0")
+        scales = np.asarray(scale, np.float32)
+        if scales.shape not in ((), self.goal.shape) or not np.all(scales > 0.0):
+            raise ValueError(f"scale must be positive, a number or [{len(self.goal)}], got {scales.tolist()}")
+        require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
+        self.scale, self.terminal_weight = scales, float(terminal_weight)
+
+    def __call__(self, rollout: Rollout) -> Any:
+        """Costs [K]."""
+        contributions = weighted_steps(self._distances(rollout), self.terminal_weight)
+        return array_namespace(contributions).sum(contributions, axis=1)
+
+    def terms(self, rollout: Rollout) -> dict[str, Any]:
+        """Scaled distance at each step [K, T]."""
+        return {"robot_state": self._distances(rollout)}
+
+    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
+        """Contribution of each step to the cost [K, T]."""
+        return explain_terms({"robot_state": weighted_steps(self._distances(rollout), self.terminal_weight)})
+
+    def _distances(self, rollout: Rollout) -> Any:
+        states = require_field(rollout, "states", "RobotState")
+        if max(self.indices) >= states.shape[-1]:
+            raise ValueError(f"states have {states.shape[-1]} entries, the objective reads entry {max(self.indices)}")
+        xp = array_namespace(states)
+        chosen = xp.stack([states[..., index] for index in self.indices], axis=-1)
+        return safe_norm((chosen - self.goal) / self.scale)
