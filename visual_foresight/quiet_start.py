@@ -27,10 +27,15 @@ CHATTER = re.compile(
 
 
 def install() -> None:
-    """Silence TensorFlow's start, unless the user chose a level of messages or TensorFlow is loaded already."""
-    if LEVEL_VARIABLE in os.environ or "tensorflow" in sys.modules:
+    """Silence TensorFlow's start, unless the user asked for its messages or TensorFlow is loaded already.
+
+    Level 3 is for the lines that come later: a machine without a GPU "fails to call cuInit" at level 2. A child process
+    inherits it, and is silenced in the same way.
+    """
+    if os.environ.setdefault(LEVEL_VARIABLE, "3") != "3" or "tensorflow" in sys.modules:
         return
-    os.environ[LEVEL_VARIABLE] = "3"  # for later lines; a machine without a GPU "fails to call cuInit" at level 2
+    if any(isinstance(finder, _TensorFlowFinder) for finder in sys.meta_path):
+        return
     sys.meta_path.insert(0, _TensorFlowFinder())
 
 

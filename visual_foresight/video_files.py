@@ -132,8 +132,11 @@ def _checked_movie(path: str | os.PathLike, frames: Sequence[np.ndarray], rate: 
 def _with_one_palette(frames: Sequence[np.ndarray]) -> list[Image.Image]:
     """Reduce all frames to one palette of 256 colours: colours do not flicker, and still parts compress to nothing."""
     step = max(1, len(frames) // 16)
-    sample = np.concatenate([frame[::2, ::2] for frame in frames[::step]], axis=0)
-    palette = Image.fromarray(sample).quantize(256, method=Image.Quantize.MEDIANCUT)
+    sample = np.concatenate([frame.reshape(-1, 3) for frame in frames[::step]])
+    colors, counts = np.unique(sample, axis=0, return_counts=True)
+    # By the root of their frequency: a mark of a few pixels would get no colour of its own beside a large table.
+    weighted = np.repeat(colors, np.ceil(np.sqrt(counts)).astype(int), axis=0)
+    palette = Image.fromarray(weighted[None]).quantize(256, method=Image.Quantize.MEDIANCUT)
     return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 

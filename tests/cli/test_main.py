@@ -1,0 +1,135 @@
+"""The command line as a whole: help, version, spelling, errors in one line, exit codes."""
+
+import argparse
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import visual_foresight
+from visual_foresight import cli
+
+
+@pytest.fixture
+def made_up_verb(monkeypatch):
+    """A verb that does what the test says; returns a function that sets it."""
+
+    def install(run):
+        def add_arguments(parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--num_steps", type=int, default=1)
+            parser.add_argument("--dry-run", action="store_true")
+
+        module = SimpleNamespace(HELP="made up for a test", add_arguments=add_arguments, run=run)
+        monkeypatch.setattr(cli, "VERBS", (*cli.VERBS, "made-up"))
+        monkeypatch.setitem(sys.modules, "visual_foresight.cli.made_up", module)
+
+    return install
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_keeps_the_contract(verb, command):
+    """Each verb has a one-line HELP, and `--help` explains it with exit code 0."""
+    module = cli.verb_module(verb)
+    assert module.HELP == module.HELP.strip()
+    assert len(module.HELP.splitlines()) == 1
+    answer = command(verb, "--help")
+    assert answer.code == 0
+    assert f"visual-foresight {verb}" in answer.out
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_unknown_option_is_refused_in_one_line(verb, refused):
+    """An option that no verb has ends with exit code 2 and one line that names it."""
+    assert "--no_such_option" in refused(verb, "--no_such_option=1")
+
+
+def test_help_lists_every_verb(command):
+    """`visual-foresight --help` names each verb with its one line."""
+    answer = command("--help")
+    assert answer.code == 0
+    for verb in cli.VERBS:
+        assert f"{verb} " in answer.out
+        assert cli.verb_module(verb).HELP in answer.out
+
+
+def test_version(command):
+    """`--version` prints the version of the package."""
+    answer = command("--version")
+    assert (answer.code, answer.out) == (0, f"visual-foresight {visual_foresight.__version__}\n")
+
+
+def test_unknown_verb_is_answered_with_the_nearest(refused):
+    """A mistyped verb is answered with the one that was probably meant."""
+    assert "did you mean 'train'?" in refused("trian")
+    assert "did you mean 'import-checkpoint'?" in refused("import-checkpont")
+    assert "the commands are demo" in refused("xyzzy")
+
+
+def test_without_a_verb_the_help_is_shown(command):
+    """Nothing to do is not success, but the help is shown."""
+    answer = command()
+    assert answer.code == 2
+    assert "commands:" in answer.out
+
+
+@pytest.mark.parametrize("words", [["--num-steps=3", "--dry_run"], ["--num_steps", "3", "--dry-run"]])
+def test_dashes_and_underscores_are_one(made_up_verb, words):
+    """Options are understood with either spelling."""
+    seen = []
+    made_up_verb(lambda args: seen.append((args.num_steps, args.dry_run)))
+    assert cli.main(["made-up", *words]) == 0
+    assert cli.main(["made_up", *words]) == 0
+    assert seen == [(3, True), (3, True)]
+
+
+def test_abbreviated_options_are_not_guessed(made_up_verb, refused):
+    """`--num` is not `--num_steps`: an abbreviation would change meaning when an option is added."""
+    made_up_verb(lambda args: 0)
+    assert "--num=3" in refused("made-up", "--num=3")
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError, ImportError])
+def test_errors_of_input_are_one_line(made_up_verb, refused, kind):
+    """What the library raises for wrong input becomes one line with the whole message."""
+
+    def fail(args):
+        raise kind("first line,\n   second line")
+
+    made_up_verb(fail)
+    assert refused("made-up") == "visual-foresight made-up: error: first line, second line\n"
+
+
+def test_a_defect_is_not_hidden(made_up_verb):
+    """An error that is not the user's comes through with its traceback."""
+
+    def fail(args):
+        raise RuntimeError("a defect")
+
+    made_up_verb(fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        cli.main(["made-up"])
+
+
+def test_traceback_on_request(made_up_verb, monkeypatch):
+    """VISUAL_FORESIGHT_TRACEBACK shows where a one-line error comes from."""
+
+    def fail(args):
+        raise ValueError("wrong")
+
+    made_up_verb(fail)
+    monkeypatch.setenv("VISUAL_FORESIGHT_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="wrong"):
+        cli.main(["made-up"])
+
+
+def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command):
+    """Control-C ends with 130; a verb may return a code of its own."""
+
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    made_up_verb(interrupt)
+    assert command("made-up").code == 130
+    made_up_verb(lambda args: 7)
+    assert command("made-up").code == 7

@@ -1,0 +1,44 @@
+"""What every test may use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from visual_foresight import cli
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command answered: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys) -> Callable[..., Answer]:
+    """Run a command in this process: `command("doctor", "--json")`."""
+
+    def run(*words: object) -> Answer:
+        code = cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(command) -> Callable[..., str]:
+    """Run a command that must refuse its input: exit code 2 and one line on standard error, which is returned."""
+
+    def run(*words: object) -> str:
+        answer = command(*words)
+        assert answer.code == 2, answer
+        assert answer.out == ""
+        assert len(answer.err.splitlines()) == 1, answer.err
+        assert answer.err.startswith("visual-foresight")
+        return answer.err
+
+    return run

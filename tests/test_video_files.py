@@ -1,0 +1,101 @@
+"""Files of pictures come out complete, readable and as they went in, or not at all."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visual_foresight import video_files
+
+
+def ramp(count: int = 5, height: int = 24, width: int = 33) -> list[np.ndarray]:
+    """Frames that brighten from one to the next, so their order can be told."""
+    return [np.full((height, width, 3), 40 * index + 20, np.uint8) for index in range(count)]
+
+
+def test_png_is_lossless(tmp_path):
+    """A picture comes back bit for bit, from the file and from its bytes."""
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    path = video_files.write_png(tmp_path / "new" / "picture.png", image)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(video_files.png_bytes(image)))), image)
+
+
+def test_gif_keeps_frames_order_and_rate(tmp_path):
+    """Every frame is there, in order, at the rate asked for, and the picture loops."""
+    path = video_files.write_gif(tmp_path / "ramp.gif", ramp(), frames_per_second=20)
+    levels = []
+    with Image.open(path) as movie:
+        assert (movie.n_frames, movie.info["loop"]) == (5, 0)
+        for index in range(5):
+            movie.seek(index)
+            assert movie.info["duration"] == 50
+            levels.append(int(np.asarray(movie.convert("RGB"))[3, 3, 0]))
+    np.testing.assert_allclose(levels, [20, 60, 100, 140, 180], atol=2)
+
+
+def test_gif_keeps_the_colour_of_small_marks(tmp_path):
+    """A few red pixels on a picture of many greys stay red: rare colours get a place in the palette."""
+    frame = np.linspace(0, 255, 64 * 64).astype(np.uint8).reshape(64, 64, 1).repeat(3, axis=2)
+    frame[10:12, 10:12] = (255, 64, 64)
+    path = video_files.write_gif(tmp_path / "mark.gif", [frame] * 3)
+    with Image.open(path) as movie:
+        color = np.asarray(movie.convert("RGB"))[10, 10].astype(int)
+    assert np.abs(color - (255, 64, 64)).max() < 24
+
+
+def test_mp4_keeps_frames_and_fills_odd_sizes(tmp_path):
+    """Every frame is there in order; an odd width grows by one column."""
+    import imageio.v2 as imageio
+
+    path = video_files.write_mp4(tmp_path / "ramp.mp4", ramp(), frames_per_second=5)
+    with imageio.get_reader(path) as reader:
+        frames = [frame for frame in reader]  # list() would ask for its infinite length
+        assert reader.get_meta_data()["fps"] == 5
+    assert len(frames) == 5
+    assert frames[0].shape == (24, 34, 3)
+    np.testing.assert_allclose([frame[3, 3, 0] for frame in frames], [20, 60, 100, 140, 180], atol=4)
+
+
+@pytest.mark.parametrize("write", [video_files.write_gif, video_files.write_mp4])
+def test_movies_that_cannot_be_are_refused(tmp_path, write):
+    """No frame, frames of two sizes, or an impossible rate: the message names the file."""
+    path = tmp_path / "movie.any"
+    with pytest.raises(ValueError, match=r"movie.any: .* at least one frame"):
+        write(path, [])
+    with pytest.raises(ValueError, match="must have one size"):
+        write(path, [*ramp(1), *ramp(1, height=8)])
+    with pytest.raises(ValueError, match="frames_per_second must be positive"):
+        write(path, ramp(2), frames_per_second=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    """When writing fails half way, the file of before stands and no temporary file is left."""
+    path = video_files.write_text(tmp_path / "report.html", "before")
+    with pytest.raises(RuntimeError, match="half way"), video_files.complete_or_absent(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("half way")
+    assert path.read_text() == "before"
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_missing_ffmpeg_is_an_import_error_with_the_way_out(tmp_path, monkeypatch):
+    """Without an ffmpeg program the message says what to install."""
+    import imageio_ffmpeg
+
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    with pytest.raises(ImportError, match="pip install imageio-ffmpeg"):
+        video_files.write_mp4(tmp_path / "ramp.mp4", ramp())
+
+
+def test_data_uri_carries_the_bytes():
+    """What follows the comma is the content."""
+    address = video_files.data_uri(b"abc", "image/gif")
+    head, _, body = address.partition(",")
+    assert (head, base64.b64decode(body)) == ("data:image/gif;base64", b"abc")
