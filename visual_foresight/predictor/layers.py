@@ -24,6 +24,7 @@ class ImageNorm(keras.layers.Layer):
     """
 
     def __init__(self, epsilon: float = LAYER_NORM_EPSILON, **kwargs: Any) -> None:
+        """Keep the arguments."""
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
@@ -65,6 +66,7 @@ class ConvLSTMStep(keras.layers.Layer):
     """
 
     def __init__(self, filters: int, kernel_size: int = 5, **kwargs: Any) -> None:
+        """Create the convolution of the gates."""
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size

@@ -82,6 +82,7 @@ class VideoPredictor(keras.Model):
         dtype: Any = None,
         name: str = "video_predictor",
     ) -> None:
+        """Build all parts; nothing is left for the first call."""
         if not isinstance(config, PredictorConfig):
             raise TypeError(f"VideoPredictor needs a PredictorConfig, got {type(config).__name__}")
         # The model itself stays in float32: a mixed policy here would round the input frames.

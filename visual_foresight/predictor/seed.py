@@ -38,6 +38,7 @@ class SeedBackbone(keras.layers.Layer):
     state_feedback = "first"
 
     def __init__(self, config: PredictorConfig, **kwargs: Any) -> None:
+        """Build all layers; nothing is left for the first call."""
         # The robot state stays in float32 under a mixed policy: bfloat16 would round it to centimetres.
         super().__init__(autocast=False, **kwargs)
         self.predictor_config = config

@@ -9,9 +9,11 @@ Source: C. Finn, I. Goodfellow, S. Levine, "Unsupervised Learning for Physical I
 Letters: B batch, H rows, W columns, C channels, M transformed images, K side of a kernel.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from visual_foresight.predictor.config import PredictorConfig
@@ -35,6 +37,8 @@ class Style:
         generated_with_dna: whether dna too gets a generated image.
         transformed_share_masks: the original counts the generated image among `num_masks`, so that one transformed
             image fewer is used (its last cdna kernel is dropped).
+        product_dtype: type of the matrix products of separable kernels; "bfloat16" halves their time on a CPU that has
+            it, and rounds what moved to 8 bits.
         original_sampler: stp samples as the original does: scale W/2 instead of (W-1)/2, zero outside.
     """
 
@@ -46,6 +50,7 @@ class Style:
     first_frame: bool = True
     generated_with_dna: bool = True
     transformed_share_masks: bool = False
+    product_dtype: str = "float32"
     original_sampler: bool = False
 
 
@@ -96,6 +101,8 @@ def operators(parameters: Any, config: PredictorConfig, style: Style) -> Any:
 
     Args:
         parameters: [B, ...] as `parameter_shape` says.
+        config: the predictor's config.
+        style: the backbone's style.
 
     Returns:
         cdna: kernels [B, K*K, M] that sum to 1 over axis 1; separable cdna: (rows [B, M, K], columns [B, M, K]);
@@ -137,6 +144,8 @@ def blend(moves: Any, masks: Any, images: Any, config: PredictorConfig, style: S
         moves: what `operators` returned.
         masks: [B, H, W, M] float32.
         images: [B, H, W, C] float32, colours and probability maps side by side.
+        config: the predictor's config.
+        style: the backbone's style.
 
     Returns:
         [B, H, W, C] float32.
@@ -144,10 +153,12 @@ def blend(moves: Any, masks: Any, images: Any, config: PredictorConfig, style: S
     if config.transformation == "stp":
         return _blend_warps(moves, masks, images, style)
     if config.transformation == "dna":
-        return apply_taps(moves * masks, images, style.padding)
+        return apply_taps(ops.transpose(moves * masks, (0, 3, 1, 2)), images, style.padding)
     if style.separable:
         return _blend_separable(moves, masks, images, style)
-    taps = ops.einsum("bhwm,bkm->bhwk", masks, moves)  # [B, H, W, K*K]
+    height, width, count = masks.shape[1:]
+    flat = ops.transpose(ops.reshape(masks, (-1, height * width, count)), (0, 2, 1))  # [B, M, H*W]
+    taps = ops.reshape(ops.matmul(moves, flat), (-1, moves.shape[1], height, width))
     return apply_taps(taps, images, style.padding)
 
 
@@ -157,6 +168,8 @@ def transform(moves: Any, images: Any, config: PredictorConfig, style: Style) ->
     Args:
         moves: what `operators` returned.
         images: [B, H, W, C] float32.
+        config: the predictor's config.
+        style: the backbone's style.
 
     Returns:
         [B, M, H, W, C] float32.
@@ -170,22 +183,48 @@ def transform(moves: Any, images: Any, config: PredictorConfig, style: Style) ->
 def apply_taps(taps: Any, images: Any, padding: str) -> Any:
     """Give each pixel the weighted sum of its neighbourhood (cross-correlation).
 
+    K*K multiply-adds of whole planes, with their own gradient: measured on a CPU this is several times faster in
+    training than patches, and than the gradient that slicing would get by itself.
+
     Args:
-        taps: [B, H, W, K*K]; tap `K*dy + dx` reads `images[y + dy - K//2, x + dx - K//2]`.
+        taps: [B, K*K, H, W]; tap `K*dy + dx` reads `images[y + dy - K//2, x + dx - K//2]`.
         images: [B, H, W, C].
         padding: "zero" or "edge".
 
     Returns:
         [B, H, W, C].
     """
-    height, width = images.shape[1:3]
-    size = int(round(taps.shape[-1] ** 0.5))
-    padded = pad_images(images, size // 2, padding)
+    size = math.isqrt(taps.shape[1])
+    planes = ops.transpose(pad_images(images, size // 2, padding), (0, 3, 1, 2))  # [B, C, H + K - 1, W + K - 1]
+    return ops.transpose(_shifted_sum(taps, planes), (0, 2, 3, 1))
+
+
+@ops.custom_gradient
+def _shifted_sum(taps: Any, planes: Any) -> tuple[Any, Any]:
+    """Taps [B, K*K, H, W] on padded planes [B, C, H + K - 1, W + K - 1] -> [B, C, H, W], and its gradient."""
+    count, height, width = taps.shape[1:]
+    size = math.isqrt(count)
+    margin = size - 1
+    shifts = [divmod(tap, size) for tap in range(count)]
+    windows = [(slice(None), slice(None), slice(dy, dy + height), slice(dx, dx + width)) for dy, dx in shifts]
     total = 0.0
-    for index in range(size * size):
-        dy, dx = divmod(index, size)
-        total = total + taps[..., index : index + 1] * padded[:, dy : dy + height, dx : dx + width]
-    return total
+    for tap, window in enumerate(windows):
+        total = total + taps[:, tap, None] * planes[window]
+
+    def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
+        upstream = arguments[0] if upstream is None else upstream  # [B, C, H, W]
+        taps_gradient = ops.stack([ops.sum(upstream * planes[window], axis=1) for window in windows], axis=1)
+        around = [[0, 0], [0, 0], [margin, margin], [margin, margin]]
+        wide_upstream, wide_taps = ops.pad(upstream, around), ops.pad(taps, around)
+        planes_gradient = 0.0
+        for tap, (dy, dx) in enumerate(shifts):
+            rows, columns = slice(margin - dy, 2 * margin - dy + height), slice(margin - dx, 2 * margin - dx + width)
+            planes_gradient = (
+                planes_gradient + wide_taps[:, tap, None, rows, columns] * wide_upstream[:, :, rows, columns]
+            )
+        return taps_gradient, planes_gradient
+
+    return total, gradient
 
 
 def pad_images(images: Any, margin: int, padding: str) -> Any:
@@ -231,16 +270,17 @@ def apply_separable(row_matrices: Any, column_matrices: Any, images: Any) -> Any
         images: [B, H, W, C].
 
     Returns:
-        [B, M, H, W, C].
+        [B, M, C, H, W], planes as the matrix products leave them.
     """
-    across = ops.einsum("bmxw,bhwc->bmhxc", column_matrices, images)
-    return ops.einsum("bmyh,bmhxc->bmyxc", row_matrices, across)
+    height, width, channels = images.shape[1:]
+    planes = ops.reshape(ops.transpose(images, (0, 3, 1, 2)), (-1, 1, channels * height, width))
+    across = ops.matmul(planes, ops.transpose(column_matrices, (0, 1, 3, 2)))  # [B, M, C*H, W]
+    across = ops.reshape(across, (-1, row_matrices.shape[1], channels, height, width))
+    return ops.matmul(row_matrices[:, :, None], across)
 
 
 def _band(length: int, size: int, padding: str) -> Any:
     """[K, size, size] of zeros and ones: where each tap stands in the banded matrix."""
-    import numpy as np
-
     band = np.zeros((length, size, size), "float32")
     for tap in range(length):
         for row in range(size):
@@ -255,10 +295,11 @@ def _band(length: int, size: int, padding: str) -> Any:
 def _blend_separable(moves: Any, masks: Any, images: Any, style: Style) -> Any:
     rows, columns = moves
     height, width = images.shape[1:3]
-    moved = apply_separable(
-        separable_matrices(rows, height, style.padding), separable_matrices(columns, width, style.padding), images
-    )  # [B, M, H, W, C]
-    return ops.einsum("bhwm,bmhwc->bhwc", masks, moved)
+    row_matrices = ops.cast(separable_matrices(rows, height, style.padding), style.product_dtype)
+    column_matrices = ops.cast(separable_matrices(columns, width, style.padding), style.product_dtype)
+    moved = apply_separable(row_matrices, column_matrices, ops.cast(images, style.product_dtype))
+    weights = ops.transpose(ops.cast(masks, style.product_dtype), (0, 3, 1, 2))[:, :, None]  # [B, M, 1, H, W]
+    return ops.cast(ops.transpose(ops.sum(moved * weights, axis=1), (0, 2, 3, 1)), "float32")
 
 
 def _blend_warps(maps: Any, masks: Any, images: Any, style: Style) -> Any:
