@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FINAL_ACTION", "Episode"]
+__all__ = ["FINAL_ACTION", "Episode", "cut_extras"]
 
 FINAL_ACTION = "final_action"
 """Name of the extra that holds an action commanded after the last frame `[A]` (the original records have one)."""
@@ -29,7 +29,7 @@ class Episode:
         actions: `[T-1, A]` float32 in environment units, or None; `actions[t]` leads from frame t to frame t+1.
         states: `[T, S]` float32 in environment units, or None.
         extras: Further arrays by name: boolean, integer or floating. An extra whose first axis is T belongs to the
-            frames, one whose first axis is T-1 to the actions, any other to the whole episode (`window` cuts accordingly).
+            frames, one whose first axis is T-1 to the actions, any other to the whole episode (`window` cuts them so).
             `final_action` `[A]` is special: the action commanded after the last frame.
         metadata: JSON-plain facts: seed, environment, versions, policy, scene.
 
@@ -91,7 +91,7 @@ class Episode:
                 f"window(start={start}, length={length}) does not lie inside this episode of {self.num_frames} frames: "
                 f"choose 1 <= length <= {self.num_frames} and 0 <= start <= {self.num_frames} - length"
             )
-        extras = {name: self._cut(name, value, start, stop) for name, value in self.extras.items()}
+        extras = cut_extras(self.extras, self.num_frames, start, stop)
         if FINAL_ACTION in extras and self.actions is not None and stop < self.num_frames:
             extras[FINAL_ACTION] = self.actions[stop - 1]
         return replace(
@@ -102,12 +102,18 @@ class Episode:
             extras=extras,
         )
 
-    def _cut(self, name: str, value: np.ndarray, start: int, stop: int) -> np.ndarray:
-        if name == FINAL_ACTION or value.ndim == 0:
-            return value
-        if len(value) == self.num_frames:
-            return value[start:stop]
-        return value[start : stop - 1] if len(value) == self.num_frames - 1 else value
+
+def cut_extras(extras: Mapping[str, np.ndarray], num_frames: int, start: int, stop: int) -> dict[str, np.ndarray]:
+    """Cut the extras of an episode of `num_frames` frames to the frames from `start` up to, not including, `stop`."""
+    cut = {}
+    for name, value in extras.items():
+        if name != FINAL_ACTION and value.ndim and len(value) == num_frames:
+            cut[name] = value[start:stop]
+        elif name != FINAL_ACTION and value.ndim and len(value) == num_frames - 1:
+            cut[name] = value[start : stop - 1]
+        else:
+            cut[name] = value
+    return cut
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -121,7 +127,8 @@ def _check_frames(frames: Any) -> np.ndarray:
         raise TypeError(f"Episode frames must be a NumPy array [T, H, W, 3] of uint8, got {type(frames).__name__}")
     if frames.dtype != np.uint8:
         raise TypeError(
-            f"Episode frames must be uint8, got {frames.dtype}: convert floats in [0, 1] with visual_foresight.frames.to_uint8"
+            f"Episode frames must be uint8, got {frames.dtype}: convert floats in [0, 1] with "
+            "visual_foresight.frames.to_uint8"
         )
     if frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise ValueError(
@@ -140,7 +147,9 @@ def _check_rows(rows: Any, name: str, expected: int, num_frames: int) -> np.ndar
     if rows.ndim != 2:
         raise ValueError(f"Episode {name} must have two axes [{expected}, size], got shape {list(rows.shape)}")
     if len(rows) != expected:
-        rule = "one less than frames (actions[t] leads from frame t to t+1)" if name == "actions" else "one for each frame"
+        rule = (
+            "one less than frames (actions[t] leads from frame t to t+1)" if name == "actions" else "one for each frame"
+        )
         hint = ""
         if name == "actions" and len(rows) == num_frames:
             hint = f"; an action commanded after the last frame belongs in extras[{FINAL_ACTION!r}]"
@@ -170,7 +179,8 @@ def _check_extras(extras: Any, actions: np.ndarray | None) -> Mapping[str, np.nd
     final = checked.get(FINAL_ACTION)
     if final is not None and actions is not None and final.shape != actions.shape[1:]:
         raise ValueError(
-            f"Episode extras[{FINAL_ACTION!r}] must have shape {list(actions.shape[1:])} like one action, got {list(final.shape)}"
+            f"Episode extras[{FINAL_ACTION!r}] must have shape {list(actions.shape[1:])} like one action, "
+            f"got {list(final.shape)}"
         )
     return checked
 

@@ -21,7 +21,9 @@ def to_float(frames: np.ndarray) -> np.ndarray:
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8:
-        raise TypeError(f"to_float expects uint8 frames, got {frames.dtype}: frames that are already floats need no conversion")
+        raise TypeError(
+            f"to_float expects uint8 frames, got {frames.dtype}: frames that are already floats need no conversion"
+        )
     return frames.astype(np.float32) / np.float32(255.0)
 
 

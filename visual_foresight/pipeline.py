@@ -1,7 +1,7 @@
 """Windows of episodes for training and validation, and the splits of a data set.
 
-`WindowSource` holds every frame in memory and needs no TensorFlow; `visual_foresight.stream.stream_windows` reads shards as
-it goes, for data that does not fit.
+`WindowSource` holds every frame in memory and needs no TensorFlow; `stream_windows` reads shards as it goes, for data
+that does not fit.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ Item = TypeVar("Item")
 class WindowSource:
     """Batches of windows from episodes held in memory, each batch a pure function of (seed, index).
 
-    Draw d of the endless sequence belongs to epoch `d // num_episodes`. An epoch visits every episode once, in an order and
-    from first frames that depend on `SeedSequence([seed, epoch])` alone; batch i holds the draws `i * batch_size` and on. So
-    to resume exactly, remember the index. B windows, T frames each, H x W pixels, A action and S state dimensions.
+    Draw d of the endless sequence belongs to epoch `d // num_episodes`. An epoch visits every episode once, in an
+    order and from first frames that depend on `SeedSequence([seed, epoch])` alone; batch i holds the draws from
+    `i * batch_size` on. So to resume exactly, remember the index.
+
+    B windows in a batch, T frames each, H x W pixels, A action and S state dimensions.
 
     Args:
         episodes: Episodes that agree in image, action and state size; an iterator is read once.
@@ -66,8 +68,11 @@ class WindowSource:
         state_size: int | None = None,
         memory_budget: int | None = None,
     ) -> None:
+        """Gather the episodes; see the class."""
         if sequence_length < 1 or batch_size < 1:
-            raise ValueError(f"sequence_length and batch_size must be at least 1, got {sequence_length} and {batch_size}")
+            raise ValueError(
+                f"sequence_length and batch_size must be at least 1, got {sequence_length} and {batch_size}"
+            )
         if start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
         if seed < 0:
@@ -135,7 +140,7 @@ class WindowSource:
         return episodes, starts
 
     def batch(self, index: int) -> dict[str, np.ndarray]:
-        """Return batch `index`: frames `[B, T, H, W, 3]` uint8, actions `[B, T-1, A]` and states `[B, T, S]` float32."""
+        """Return batch `index`: frames `[B, T, H, W, 3]` uint8, actions `[B, T-1, A]`, states `[B, T, S]` float32."""
         episodes, starts = self.draws(index)
         rows = (self._offsets[episodes] + starts)[:, None] + np.arange(self.sequence_length)  # [B, T]
         return {
@@ -182,7 +187,9 @@ class WindowSource:
 class _Gathered:
     """Collects episodes, checks that they agree, and packs them into contiguous arrays."""
 
-    def __init__(self, sequence_length: int, memory_budget: int | None, weights: WeightFn | None, use_state: bool) -> None:
+    def __init__(
+        self, sequence_length: int, memory_budget: int | None, weights: WeightFn | None, use_state: bool
+    ) -> None:
         self.sequence_length, self.weights, self.use_state = sequence_length, weights, use_state
         self.memory_budget = memory_budget if memory_budget is not None else _half_of_memory()
         self.frames: list[np.ndarray] = []
@@ -194,19 +201,20 @@ class _Gathered:
     def add(self, index: int, episode: Episode) -> None:
         if episode.num_frames < self.sequence_length:
             raise ValueError(
-                f"episode {index} has {episode.num_frames} frames, fewer than the sequence_length {self.sequence_length}: "
-                "shorten the windows or leave such episodes out"
+                f"episode {index} has {episode.num_frames} frames, fewer than the sequence_length "
+                f"{self.sequence_length}: shorten the windows or leave such episodes out"
             )
         if self.frames and self.frames[0].shape[1:] != episode.frames.shape[1:]:
             raise ValueError(
-                f"episode {index} has frames of {episode.frames.shape[1:]}, the ones before {self.frames[0].shape[1:]}: "
-                "read them with one image_size"
+                f"episode {index} has frames of {episode.frames.shape[1:]}, the ones before "
+                f"{self.frames[0].shape[1:]}: read them with one image_size"
             )
         self.num_bytes += episode.frames.nbytes
         if self.num_bytes > self.memory_budget:
             raise ValueError(
-                f"the frames of {index + 1} episodes take {self.num_bytes / 2**20:.0f} MiB, more than the memory budget of "
-                f"{self.memory_budget / 2**20:.0f} MiB: use stream_windows, which reads shards as it goes, or a smaller image_size"
+                f"the frames of the first {index + 1} episodes take {self.num_bytes / 2**20:.1f} MiB, more than the "
+                f"memory budget of {self.memory_budget / 2**20:.1f} MiB: use stream_windows, which reads shards as it "
+                "goes, or a smaller image_size"
             )
         self.frames.append(episode.frames)
         self.rows["action"].append(episode.actions if self.use_state else None)
@@ -217,7 +225,9 @@ class _Gathered:
 
     def _weights_of(self, index: int, episode: Episode) -> np.ndarray:
         expected = episode.num_frames - self.sequence_length + 1
-        weights = np.asarray(self.weights(episode, self.sequence_length), dtype=np.float64) if self.weights else np.ones(0)
+        weights = (
+            np.asarray(self.weights(episode, self.sequence_length), dtype=np.float64) if self.weights else np.ones(0)
+        )
         if weights.shape != (expected,) or not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(
                 f"weights of episode {index} must be {expected} finite numbers >= 0, one for each first frame, "
@@ -246,7 +256,9 @@ class _Gathered:
         rows = self.rows[kind]
         missing = [index for index, each in enumerate(rows) if each is None]
         if missing and len(missing) < len(rows):
-            raise ValueError(f"episode {missing[0]} has no {kind}s but others do: read with use_state=False or leave it out")
+            raise ValueError(
+                f"episode {missing[0]} has no {kind}s but others do: read with use_state=False or leave it out"
+            )
         sizes = {each.shape[1] for each in rows if each is not None}
         if len(sizes) > 1:
             raise ValueError(f"episodes differ in {kind} size: {sorted(sizes)}; draw from them apart")
@@ -278,7 +290,7 @@ def contact_weights(share: float = 0.5, *, extra: str = "contact") -> WeightFn:
     """Return a weight function that favours windows in which something happens.
 
     Args:
-        share: Weight of windows without contact relative to those with, in [0, 1]: 0 draws contact only, 1 draws all alike.
+        share: Weight of a window without contact relative to one with, in [0, 1]: 0 draws contact only, 1 all alike.
         extra: Name of the extra `[T]` or `[T-1]` (or `[T, ...]`) that is true or non-zero at contact.
 
     Raises:
@@ -290,7 +302,10 @@ def contact_weights(share: float = 0.5, *, extra: str = "contact") -> WeightFn:
     def weigh(episode: Episode, sequence_length: int) -> np.ndarray:
         values = episode.extras.get(extra)
         if values is None or values.ndim < 1 or len(values) not in (episode.num_frames, episode.num_frames - 1):
-            raise ValueError(f"contact weights need extras[{extra!r}] with one value a frame or action; found {sorted(episode.extras)}")
+            raise ValueError(
+                f"contact weights need extras[{extra!r}] with one value for each frame or action; "
+                f"found the extras {sorted(episode.extras)}"
+            )
         happens = values.reshape(len(values), -1).astype(bool).any(axis=1)
         happens = np.concatenate([happens, np.zeros(episode.num_frames - len(happens), bool)])
         counts = np.concatenate([[0], np.cumsum(happens)])
@@ -304,8 +319,8 @@ def split_files(files: Sequence[Item], train_fraction: float = 0.95) -> tuple[li
     """Split sorted files as the original does: the first `floor(train_fraction * N)` train, the rest validates.
 
     Raises:
-        ValueError: The fraction is not in (0, 1], there is no file, or nothing would be left to train on (one file cannot be
-            split by file: use `split_episodes`).
+        ValueError: The fraction is not in (0, 1], there is no file, or nothing would be left to train on (one file
+            cannot be split by file: use `split_episodes`).
     """
     _check_fraction(train_fraction)
     ordered = sorted(files)
@@ -320,7 +335,9 @@ def split_files(files: Sequence[Item], train_fraction: float = 0.95) -> tuple[li
     return ordered[:num_train], ordered[num_train:]
 
 
-def split_episodes(episodes: Sequence[Item], train_fraction: float = 0.95, seed: int = 0) -> tuple[list[Item], list[Item]]:
+def split_episodes(
+    episodes: Sequence[Item], train_fraction: float = 0.95, seed: int = 0
+) -> tuple[list[Item], list[Item]]:
     """Split episodes at random: `floor(train_fraction * N)` train (at least one), the rest validates; order is kept.
 
     Raises:

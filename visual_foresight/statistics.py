@@ -49,9 +49,14 @@ class Statistics:
         for kind in ("action", "state"):
             mean, deviation = getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_deviation")
             if mean.shape != deviation.shape:
-                raise ValueError(f"Statistics {kind}_mean has {len(mean)} dimensions but {kind}_deviation {len(deviation)}")
+                raise ValueError(
+                    f"Statistics {kind}_mean has {len(mean)} dimensions but {kind}_deviation {len(deviation)}"
+                )
             if (deviation <= 0).any():
-                raise ValueError(f"Statistics {kind}_deviation must be positive (1 for a constant dimension), got {deviation.tolist()}")
+                raise ValueError(
+                    f"Statistics {kind}_deviation must be positive (1 for a constant dimension), "
+                    f"got {deviation.tolist()}"
+                )
 
     @classmethod
     def of(cls, episodes: Iterable[Episode]) -> Statistics:
@@ -92,7 +97,9 @@ class Statistics:
         if not isinstance(value, Mapping) or set(value) != expected:
             found = sorted(value) if isinstance(value, Mapping) else type(value).__name__
             raise ValueError(f"Statistics need exactly the fields {sorted(expected)}, got {found}")
-        return cls(*(np.asarray(value[name], dtype=np.float32) for name in _FIELDS), num_frames=int(value["num_frames"]))
+        return cls(
+            *(np.asarray(value[name], dtype=np.float32) for name in _FIELDS), num_frames=int(value["num_frames"])
+        )
 
 
 class _Moments:
@@ -114,7 +121,9 @@ class _Moments:
             self.mean, self.squares, self.count = mean, squares, count
             return
         if mean.shape != self.mean.shape:
-            raise ValueError(f"episodes differ in {self.kind} size: {len(self.mean)} and then {len(mean)}; measure them apart")
+            raise ValueError(
+                f"episodes differ in {self.kind} size: {len(self.mean)} and then {len(mean)}; measure them apart"
+            )
         total, shift = self.count + count, mean - self.mean
         self.squares = self.squares + squares + shift**2 * self.count * count / total
         self.mean = self.mean + shift * count / total

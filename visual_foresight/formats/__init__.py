@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from visual_foresight.episode import Episode
+from visual_foresight.formats.bair import BairFormat
 from visual_foresight.formats.npz import NpzFormat
+from visual_foresight.formats.push import PushFormat
 from visual_foresight.formats.record import PREPROCESSES, Fault, Format, ReadOptions
 from visual_foresight.formats.shard_writer import ShardWriter
 
@@ -29,7 +31,7 @@ __all__ = [
     "write_episodes",
 ]
 
-FORMATS: dict[str, Any] = {format.name: format for format in (NpzFormat(),)}
+FORMATS: dict[str, Any] = {format.name: format for format in (NpzFormat(), PushFormat(), BairFormat())}
 """Every known format by name, in the order in which `detect_format` asks them."""
 
 OnFault = Callable[[Fault], None]
@@ -72,9 +74,13 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: pass an existing file or folder of episodes")
     for name, format in FORMATS.items():
-        if format.shards(path):
+        shards = format.shards(path)
+        # One damaged file must not hide what the others are.
+        if any(format.recognises(shard) for shard in shards[:8]):
             return name
-    raise ValueError(f"{path} holds no episodes that any format recognises ({', '.join(FORMATS)}): name one with format=")
+    raise ValueError(
+        f"{path} holds no episodes that any format recognises ({', '.join(FORMATS)}): name one with format="
+    )
 
 
 def find_shards(path: str | os.PathLike[str], *, format: str | None = None) -> tuple[str, list[Path]]:

@@ -1,8 +1,8 @@
 """The npz format: NumPy archives, many episodes to a file, readable without TensorFlow and without pickle.
 
 Keys of episode i, written with five digits: `{i}/frames`, `{i}/actions`, `{i}/states`, `{i}/extras/{name}` and
-`{i}/metadata` (UTF-8 JSON as a vector of bytes); `header` is JSON in the same form. An archive with the bare keys `frames`,
-`actions`, `states` (anything else is an extra) is read as one episode: `np.savez_compressed("mine.npz", frames=..., actions=...)`.
+`{i}/metadata` (UTF-8 JSON as a vector of bytes); `header` is JSON in the same form. An archive with the bare keys
+`frames`, `actions`, `states` (any other is an extra) is one episode: `np.savez_compressed("mine.npz", frames=frames)`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats.record import RECORD_ERRORS, Fault, ReadOptions, attempt
-from visual_foresight.formats.resize import preprocess_frames
+from visual_foresight.formats.resize import preprocess_episode
 
 __all__ = ["NpzFormat"]
 
@@ -42,6 +42,10 @@ class NpzFormat:
             return sorted(file for file in path.glob("*.npz") if file.is_file() and not file.name.startswith("."))
         return [path] if path.suffix == ".npz" else []
 
+    def recognises(self, shard: Path) -> bool:
+        """Whether the shard is an archive: the suffix has told."""
+        return True
+
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:
         """Read the episodes of one archive, one at a time."""
         try:
@@ -52,7 +56,8 @@ class NpzFormat:
         except FileNotFoundError:
             raise
         except RECORD_ERRORS as error:
-            yield Fault(shard, None, f"is not a complete npz archive ({error}): it was truncated or is another kind of file")
+            message = f"is not a complete npz archive ({error}): it was truncated or is another kind of file"
+            yield Fault(shard, None, message)
             return
         with archive:
             try:
@@ -127,12 +132,15 @@ def _episode_keys(archive: np.lib.npyio.NpzFile) -> list[dict[str, str]]:
             episodes.setdefault(int(match[1]), {})[match[2]] = key
     if not episodes and "header" not in archive.files:
         raise ValueError(
-            f"has no episodes: expected the keys 00000/frames ... or frames, actions, states; found {_listing(archive.files)}"
+            "has no episodes: expected the keys 00000/frames ... or frames, actions, states; "
+            f"found {_listing(archive.files)}"
         )
     if "header" in archive.files:
         header = _from_json_bytes(archive["header"], "header")
         if header.get("version", 0) > _HEADER["version"]:
-            raise ValueError(f"was written by a newer version of the format ({header['version']}): upgrade visual-foresight")
+            raise ValueError(
+                f"was written by a newer version of the format ({header['version']}): upgrade visual-foresight"
+            )
     return [episodes[index] for index in sorted(episodes)]
 
 
@@ -153,4 +161,4 @@ def _read_episode(archive: np.lib.npyio.NpzFile, keys: dict[str, str], options: 
         extras,
         metadata,
     )
-    return preprocess_frames(episode, options)
+    return preprocess_episode(episode, options)

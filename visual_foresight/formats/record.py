@@ -16,7 +16,17 @@ __all__ = ["PREPROCESSES", "RECORD_ERRORS", "Fault", "Format", "ReadOptions", "R
 
 PREPROCESSES = ("seed", "antialias", "none")
 
-RECORD_ERRORS = (ValueError, TypeError, KeyError, EOFError, OSError, OverflowError, struct.error, zipfile.BadZipFile, zlib.error)
+RECORD_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    OSError,
+    OverflowError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What a damaged record can raise while it is read; anything else is a defect of the reader and must not be hidden."""
 
 
@@ -25,8 +35,8 @@ class ReadOptions:
     """How episodes are to be read.
 
     Args:
-        preprocess: "seed" (centre crop and the original's bicubic resize), "antialias" (centre crop and area resize), or
-            "none" (stored size).
+        preprocess: "seed" (centre crop and the original's bicubic resize), "antialias" (centre crop and area resize),
+            or "none" (stored size).
         image_size: Height and width (H, W) in pixels; ignored by "none".
         use_state: False reads images only: no actions, no states, as the original's `use_state=0`.
         max_frames: Read only the first so many frames of each episode, or None for all.
@@ -83,7 +93,11 @@ class Format(Protocol):
     """Names that `ReadOptions.settings` may hold."""
 
     def shards(self, path: Path) -> list[Path]:
-        """Return the files (or folders) of this format at `path`, sorted; empty when there are none."""
+        """Return the files (or folders) at `path` that by their names could be of this format, sorted."""
+        ...
+
+    def recognises(self, shard: Path) -> bool:
+        """Whether the content of a shard, looked at briefly, is of this format."""
         ...
 
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:

@@ -1,11 +1,12 @@
 """Centre crop and resize of stored frames, the same for every format.
 
-`seed` is what the original does (crop, then bicubic without antialiasing), `antialias` averages areas. Both are plain NumPy,
-so a data set looks the same whichever format it is stored in.
+`seed` is what the original does (crop, then bicubic without antialiasing), `antialias` averages areas. Both are plain
+NumPy, so a data set looks the same whichever format it is stored in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ import numpy as np
 from visual_foresight.episode import Episode
 from visual_foresight.formats.record import ReadOptions
 
-__all__ = ["bicubic_weights", "area_weights", "crop_box", "preprocess_frames", "resize_frames"]
+__all__ = ["area_weights", "bicubic_weights", "crop_box", "move_pixels", "preprocess_episode", "resize_frames"]
 
 _BICUBIC_A = -0.75
 _BICUBIC_TABLE_SIZE = 1024
@@ -44,8 +45,8 @@ def resize_frames(frames: np.ndarray, preprocess: str, image_size: tuple[int, in
     Returns:
         `[T, height, width, 3]` uint8; the frames themselves when there is nothing to do.
 
-    Differs from the original: its bicubic result stays floating point and may leave [0, 1]; here it is rounded to 8 bits and
-    clipped. At whole ratios (640x512 to 64x64) nothing is lost, for there bicubic takes every n-th pixel exactly.
+    Differs from the original: its bicubic result stays floating point and may leave [0, 1]; here it is rounded to 8
+    bits and clipped. At whole ratios (640x512 to 64x64) nothing is lost: there bicubic takes every n-th pixel exactly.
     """
     if preprocess == "none" or frames.shape[1:3] == tuple(image_size):
         return frames
@@ -65,23 +66,33 @@ def resize_frames(frames: np.ndarray, preprocess: str, image_size: tuple[int, in
     return np.stack([_separable(frame, vertical, horizontal) for frame in frames])
 
 
-def preprocess_frames(episode: Episode, options: ReadOptions) -> Episode:
-    """Apply `max_frames`, crop and resize to an episode; extras named `*_pixel` or `*_pixels` move with the picture."""
+def preprocess_episode(episode: Episode, options: ReadOptions) -> Episode:
+    """Apply `max_frames`, crop and resize to an episode that was read at its stored size."""
     if options.max_frames is not None and episode.num_frames > options.max_frames:
         episode = episode.window(0, options.max_frames)
     frames = resize_frames(episode.frames, options.preprocess, options.image_size)
     if frames.shape == episode.frames.shape:
         return episode
-    extras = dict(episode.extras)
-    for name, value in extras.items():
-        if name.endswith(("_pixel", "_pixels")) and value.ndim and value.shape[-1] == 2:
-            extras[name] = _move_pixels(value, episode.image_size, options)
+    extras = move_pixels(episode.extras, episode.image_size, options)
     return replace(episode, frames=np.ascontiguousarray(frames), extras=extras)
 
 
-def _move_pixels(pixels: np.ndarray, stored: tuple[int, int], options: ReadOptions) -> np.ndarray:
-    """Map (row, col) `[..., 2]` of stored frames to the new ones; the centre of the upper left pixel is (0, 0) in both."""
-    top, left, height, width = crop_box(*stored, options.image_size)
+def move_pixels(
+    extras: Mapping[str, np.ndarray], stored_size: tuple[int, int], options: ReadOptions
+) -> dict[str, np.ndarray]:
+    """Move extras named `*_pixel` or `*_pixels` (last axis: row, column) with the cropped and resized picture."""
+    moved = dict(extras)
+    if options.preprocess == "none" or stored_size == options.image_size:
+        return moved
+    for name, value in extras.items():
+        if name.endswith(("_pixel", "_pixels")) and value.ndim and value.shape[-1] == 2:
+            moved[name] = _moved(value, stored_size, options)
+    return moved
+
+
+def _moved(pixels: np.ndarray, stored_size: tuple[int, int], options: ReadOptions) -> np.ndarray:
+    """Map `[..., 2]` (row, column) of stored frames to new ones; (0, 0) is the centre of the upper left pixel."""
+    top, left, height, width = crop_box(*stored_size, options.image_size)
     scale = np.array([height, width]) / np.array(options.image_size)
     moved = pixels.astype(np.float64) - (top, left)
     # The seed's bicubic samples at whole multiples of the scale; areas share their outer edges instead.
@@ -96,10 +107,10 @@ def _separable(frame: np.ndarray, vertical: np.ndarray, horizontal: np.ndarray) 
 
 @lru_cache(maxsize=32)
 def bicubic_weights(source: int, target: int) -> np.ndarray:
-    """Return weights `[target, source]` of TensorFlow's legacy bicubic resize (A = -0.75, samples at `i * source / target`).
+    """Return weights `[target, source]` of TensorFlow's legacy bicubic resize (A = -0.75, samples at `i * scale`).
 
-    Source: tensorflow/core/kernels/image/resize_bicubic_op.cc with align_corners and half_pixel_centers false: offsets are
-    rounded to 1/1024, neighbours outside the image are clamped to its border.
+    Source: tensorflow/core/kernels/image/resize_bicubic_op.cc with align_corners and half_pixel_centers false: offsets
+    are rounded to 1/1024, neighbours outside the image are clamped to its border.
     """
     location = np.arange(target, dtype=np.float32) * np.float32(source / target)
     base = np.floor(location).astype(int)

@@ -37,6 +37,7 @@ class ShardWriter:
     def __init__(
         self, path: str | os.PathLike[str], *, format: str = "npz", encoding: str | None = None, quality: int = 95
     ) -> None:
+        """Check the arguments; the file is opened by the `with` statement."""
         from visual_foresight.formats import writable_format
 
         self.path = Path(path)
@@ -44,7 +45,8 @@ class ShardWriter:
         self._format = writable_format(format)
         encoding = encoding or self._format.encodings[0]
         if encoding not in self._format.encodings:
-            raise ValueError(f"format {format!r} stores frames as one of {', '.join(self._format.encodings)}, got {encoding!r}")
+            known = ", ".join(self._format.encodings)
+            raise ValueError(f"format {format!r} stores frames as one of {known}, got {encoding!r}")
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, got {quality}")
         self._encoding, self._quality = encoding, quality
