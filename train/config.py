@@ -71,7 +71,8 @@ class TrainingConfig:
     split_by: str = _option("file", DATA, "split training from validation by file (the original's way) or by episode")
     window: str = _option("random", DATA, "where a window starts in its episode; first is the original's way")
     limit_episodes: int = _option(0, DATA, "read at most this many episodes; 0: all")
-    cache_gb: float = _option(8.0, DATA, "memory for decoded frames [GiB]; larger data is streamed from disk")
+    cache_gb: float = _option(8.0, DATA, "memory for decoded frames [GiB]")
+    skip_bad: bool = _option(False, DATA, "pass over records that cannot be read, and count them")
 
     seed: int = _option(0, OPTIMISATION, "seed of weights, order of windows, split by episode, scheduled sampling")
     learning_rate_schedule: str = _option("constant", OPTIMISATION, "constant, or cosine down to a hundredth")

@@ -1,0 +1,210 @@
+"""Checkpoints of a training run: complete or absent, bounded in number, enough to continue exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.train.config import TrainingConfig
+
+FORMAT_VERSION = 1
+LAST, BEST = "last", "best"
+_STATE_JSON, _STATE_ARRAYS = "training_state.json", "training_state.npz"
+_NAME = re.compile(r"iteration_(\d{8})")
+_PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """What a run needs, besides the predictor, to continue as if it had never stopped.
+
+    Random numbers need no state of their own: batch i and its sampling mask are pure functions of the seed and i, and
+    the position in the data is the iteration.
+
+    Args:
+        iteration: gradient steps made.
+        config: of the run.
+        fingerprint: of the data.
+        optimizer: one array for each variable of the optimizer, in its order.
+        progress: JSON-plain: best figures so far, validations since, seconds.
+    """
+
+    iteration: int
+    config: TrainingConfig
+    fingerprint: str
+    optimizer: Sequence[np.ndarray]
+    progress: Mapping[str, Any]
+
+
+class CheckpointFolder:
+    """The checkpoints in one output folder.
+
+    Each is a folder `iteration_00002000`: a whole predictor directory, which loads with nothing else given, and the
+    training state. It is written under another name and renamed, so it is complete or absent; `last` and `best` are
+    links that are replaced in one step. The newest `keep` stay, and whatever `best` points to.
+
+    Args:
+        directory: the output folder; made when missing.
+        keep: how many of the newest to keep.
+    """
+
+    def __init__(self, directory: str | Path, keep: int) -> None:
+        """Makes the folder and removes what an interrupted writer left."""
+        self.directory = Path(directory)
+        self._keep = keep
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for leftover in self.directory.glob(f"{_PARTIAL}*"):
+            if leftover.is_symlink() or leftover.is_file():
+                leftover.unlink()
+            else:
+                shutil.rmtree(leftover)
+
+    def path(self, name: str) -> Path | None:
+        """The checkpoint that `last` or `best` points to, or None."""
+        link = self.directory / name
+        return link.resolve() if link.exists() else None
+
+    def iterations(self) -> list[int]:
+        """Iterations of the checkpoints there are, ascending."""
+        matches = (_NAME.fullmatch(entry.name) for entry in self.directory.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def save(self, predictor: Any, state: TrainingState, *, best: bool) -> Path:
+        """Writes a checkpoint, points `last` (and `best`) to it, and removes those that are no longer kept.
+
+        Raises:
+            OSError: the disk is full or not writable; earlier checkpoints are untouched.
+        """
+        final = self.directory / f"iteration_{state.iteration:08d}"
+        if not final.exists():
+            temporary = self.directory / f"{_PARTIAL}{os.getpid()}-{state.iteration}"
+            predictor.save(temporary)
+            _write_state(temporary, state)
+            _synchronise(temporary)
+            os.rename(temporary, final)
+        else:  # the same iteration again: only what the run knows about itself can have changed
+            _write_state(final, state)
+        self._point(LAST, final)
+        if best:
+            self._point(BEST, final)
+        self._prune()
+        return final
+
+    def mark_best(self, iteration: int) -> None:
+        """Points `best` to the checkpoint of an iteration, which must exist."""
+        self._point(BEST, self.directory / f"iteration_{iteration:08d}")
+        self._prune()
+
+    def clear(self) -> None:
+        """Removes every checkpoint and link of a run, and nothing else in the folder."""
+        for name in (LAST, BEST):
+            if (self.directory / name).is_symlink():
+                (self.directory / name).unlink()
+        for iteration in self.iterations():
+            shutil.rmtree(self.directory / f"iteration_{iteration:08d}")
+
+    def _point(self, name: str, target: Path) -> None:
+        temporary = self.directory / f"{_PARTIAL}{os.getpid()}-{name}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target.name)
+        os.replace(temporary, self.directory / name)
+
+    def _prune(self) -> None:
+        pointed = {self.path(LAST), self.path(BEST)}
+        for iteration in self.iterations()[: -self._keep]:
+            folder = self.directory / f"iteration_{iteration:08d}"
+            if folder.resolve() not in pointed:
+                # Renamed first, so that an interruption leaves no folder that looks whole and is not.
+                doomed = self.directory / f"{_PARTIAL}{os.getpid()}-old-{iteration}"
+                os.rename(folder, doomed)
+                shutil.rmtree(doomed)
+
+
+def read_state(checkpoint: str | Path) -> TrainingState:
+    """Read the training state of a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: it holds no training state (a predictor alone cannot be resumed).
+        ValueError: it is damaged or of another format version.
+    """
+    folder = Path(checkpoint)
+    for name in (_STATE_JSON, _STATE_ARRAYS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} lacks {name}: it can be trained further with --init_from, but not resumed exactly"
+            )
+    try:
+        notes = json.loads((folder / _STATE_JSON).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / _STATE_JSON} is damaged ({error}): resume from another checkpoint") from error
+    if notes.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{folder / _STATE_JSON} has format version {notes.get('format_version')!r}; "
+            f"this program reads {FORMAT_VERSION}"
+        )
+    content = (folder / _STATE_ARRAYS).read_bytes()
+    if hashlib.sha256(content).hexdigest() != notes["sha256"]:
+        raise ValueError(f"{folder / _STATE_ARRAYS} is damaged: its checksum differs; resume from another checkpoint")
+    with np.load(folder / _STATE_ARRAYS, allow_pickle=False) as arrays:
+        optimizer = [arrays[f"optimizer_{index}"] for index in range(len(arrays.files))]
+    config = TrainingConfig.from_json(json.dumps(notes["config"]))
+    return TrainingState(notes["iteration"], config, notes["fingerprint"], optimizer, notes["progress"])
+
+
+def restore_optimizer(optimizer: Any, arrays: Sequence[np.ndarray]) -> None:
+    """Assign saved arrays to the variables of a built optimizer.
+
+    Raises:
+        ValueError: their number or a shape differs.
+    """
+    shapes = [tuple(variable.shape) for variable in optimizer.variables]
+    found = [array.shape for array in arrays]
+    if shapes != found:
+        raise ValueError(
+            f"the saved optimizer state does not fit this network: {len(found)} arrays for {len(shapes)} variables"
+        )
+    for variable, array in zip(optimizer.variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def optimizer_arrays(optimizer: Any) -> list[np.ndarray]:
+    """The variables of an optimizer as arrays, in their order."""
+    return [np.asarray(variable.numpy()) for variable in optimizer.variables]
+
+
+def _write_state(folder: Path, state: TrainingState) -> None:
+    temporary = folder / f".{_STATE_ARRAYS}"
+    with open(temporary, "wb") as file:
+        np.savez(file, **{f"optimizer_{index}": array for index, array in enumerate(state.optimizer)})
+    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    os.replace(temporary, folder / _STATE_ARRAYS)
+    notes = {
+        "format_version": FORMAT_VERSION,
+        "iteration": state.iteration,
+        "config": json.loads(state.config.to_json()),
+        "fingerprint": state.fingerprint,
+        "progress": state.progress,
+        "sha256": digest,
+    }
+    temporary = folder / f".{_STATE_JSON}"
+    temporary.write_text(json.dumps(notes, indent=2))
+    os.replace(temporary, folder / _STATE_JSON)
+
+
+def _synchronise(folder: Path) -> None:
+    """Waits until the files are on the disk: a rename must not survive a power cut that its content does not."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,241 @@
+"""From a folder of episodes (or episodes in memory) to the windows that train and those that validate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.episode import Episode
+from visual_foresight.formats import ReadOptions, find_shards, read_shard
+from visual_foresight.pipeline import WindowSource, split_episodes
+from visual_foresight.statistics import Statistics
+from visual_foresight.train.config import TrainingConfig
+
+_DEFAULT_SIZE = 5
+"""Sizes of action and state where the data has none: the original's, so that its network has the original's shapes."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a run trains on and validates on.
+
+    Args:
+        train: windows that train.
+        validation: windows that validate; the same batches are used at every validation.
+        statistics: of the training episodes.
+        labels: where each training episode comes from: file and record, or its place in a list.
+        facts: JSON-plain counts and descriptions, kept with the predictor.
+    """
+
+    train: WindowSource
+    validation: WindowSource
+    statistics: Statistics
+    labels: Sequence[str]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the data does: a resumed run must see what the stopped one saw."""
+        digest = hashlib.sha256(json.dumps(self.statistics.to_json()).encode())
+        for source in (self.train, self.validation):
+            digest.update(f"{source.num_episodes},{source.num_windows},".encode())
+            digest.update(source.batch(0)["frames"].tobytes())
+        return digest.hexdigest()
+
+    def episodes_of_batch(self, index: int) -> list[str]:
+        """The labels of the episodes in training batch `index`, each once."""
+        episodes, _ = self.train.draws(index)
+        return [self.labels[episode] for episode in dict.fromkeys(int(each) for each in episodes)]
+
+
+@dataclass
+class _Loaded:
+    """Episodes read so far, with where each came from; `short` and `faults` count what was passed over."""
+
+    episodes: list[Episode] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    short: int = 0
+    faults: int = 0
+    num_bytes: int = 0
+
+
+def load_data(config: TrainingConfig) -> TrainingData:
+    """Read the episodes at `config.data_dir` and split them.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: a record cannot be read, nothing is left to train on or to validate on, or it does not fit the
+            memory that `cache_gb` allows; each says what to change.
+    """
+    name, shards = find_shards(config.data_dir)
+    if config.split_by == "episode":
+        loaded = _read(config, name, shards, config.limit_episodes)
+        train, validation = split_episodes(
+            list(zip(loaded.episodes, loaded.labels, strict=True)), config.train_val_split, config.seed
+        )
+        _require_both(len(train), len(validation), "episodes", config)
+        return _assemble(config, train, validation, _facts(config, name, loaded))
+    num_train = math.floor(config.train_val_split * len(shards))  # the original's split
+    _require_both(num_train, len(shards) - num_train, f"files in {config.data_dir}", config)
+    limit = config.limit_episodes
+    train_limit = max(1, math.floor(config.train_val_split * limit)) if limit else 0
+    loaded = _read(config, name, shards[:num_train], train_limit)
+    held_out = _read(config, name, shards[num_train:], max(1, limit - train_limit) if limit else 0)
+    for part, files in ((loaded, shards[:num_train]), (held_out, shards[num_train:])):
+        if not part.episodes:
+            raise ValueError(f"no episode of at least {config.sequence_length} frames in {_files(files)}")
+    facts = _facts(config, name, loaded)
+    pairs = [list(zip(part.episodes, part.labels, strict=True)) for part in (loaded, held_out)]
+    return _assemble(config, *pairs, facts)
+
+
+def data_from_episodes(
+    config: TrainingConfig, episodes: Iterable[Episode], validation_episodes: Iterable[Episode] | None = None
+) -> TrainingData:
+    """Split episodes that are in memory, unless those that validate are given; `config.data_dir` is not read.
+
+    Raises:
+        ValueError: nothing is left to train on or to validate on, or episodes do not agree in their sizes.
+    """
+    labelled = [(episode, f"episode {index}") for index, episode in enumerate(episodes)]
+    if config.limit_episodes:
+        labelled = labelled[: config.limit_episodes]
+    if validation_episodes is not None:
+        validation = [(episode, f"validation episode {index}") for index, episode in enumerate(validation_episodes)]
+        train = labelled
+    elif not labelled:
+        raise ValueError("there is no episode to train on")
+    else:
+        train, validation = split_episodes(labelled, config.train_val_split, config.seed)
+    _require_both(len(train), len(validation), "episodes", config)
+    return _assemble(config, train, validation, {"format": "episodes in memory"})
+
+
+def _read(config: TrainingConfig, name: str, shards: Sequence[Path], limit: int) -> _Loaded:
+    loaded = _Loaded()
+    frames = config.sequence_length if config.window == "first" else None
+    options = ReadOptions(config.preprocess, config.image_size, config.use_state, frames)
+    for shard, index, record in _records(name, shards, options):
+        if not isinstance(record, Episode):
+            if not config.skip_bad:
+                raise ValueError(f"{record} (--skip_bad=1 passes over such records)")
+            loaded.faults += 1
+            continue
+        if record.num_frames < config.sequence_length:
+            loaded.short += 1
+            continue
+        loaded.num_bytes += record.frames.nbytes
+        if loaded.num_bytes > config.cache_gb * 2**30:
+            raise ValueError(
+                f"the frames of {config.data_dir} need more than cache_gb={config.cache_gb:g} GiB of memory: raise "
+                "--cache_gb, or pass --limit_episodes, --window=first or a smaller --image_size"
+            )
+        loaded.episodes.append(record)
+        loaded.labels.append(f"{shard.name}, record {index}")
+        if limit and len(loaded.episodes) == limit:
+            break
+    return loaded
+
+
+def _records(name: str, shards: Sequence[Path], options: ReadOptions) -> Iterator[tuple[Path, int, Any]]:
+    for shard in shards:
+        for index, record in enumerate(read_shard(name, shard, options)):
+            yield shard, index, record
+
+
+def _assemble(
+    config: TrainingConfig,
+    train: list[tuple[Episode, str]],
+    validation: list[tuple[Episode, str]],
+    facts: Mapping[str, Any],
+) -> TrainingData:
+    statistics = _statistics(config, [episode for episode, _ in train])
+    labels = tuple(label for _, label in train)
+    first = train[0][0]
+    options = {
+        "sequence_length": config.sequence_length,
+        "batch_size": config.batch_size,
+        "start": config.window,
+        "use_state": config.use_state,
+        "action_size": len(statistics.action_mean),
+        "state_size": len(statistics.state_mean),
+    }
+    facts = {
+        **facts,
+        "train_episodes": len(train),
+        "validation_episodes": len(validation),
+        "train_frames": sum(episode.num_frames for episode, _ in train),
+        "environment": first.metadata.get("environment"),
+        **_action_limits(first, train),
+    }
+    held_out = WindowSource(_drained(validation), seed=config.seed + 1, **options)
+    return TrainingData(WindowSource(_drained(train), seed=config.seed, **options), held_out, statistics, labels, facts)
+
+
+def _drained(labelled: list[tuple[Episode, str]]) -> Iterator[Episode]:
+    """Hands episodes over and forgets them, so that their frames are not held twice."""
+    labelled.reverse()
+    while labelled:
+        yield labelled.pop()[0]
+
+
+def _statistics(config: TrainingConfig, episodes: list[Episode]) -> Statistics:
+    if not config.use_state:
+        return Statistics.identity(_DEFAULT_SIZE, _DEFAULT_SIZE)
+    measured = Statistics.of(episodes)
+    if not len(measured.action_mean):
+        raise ValueError("the episodes have no actions: pass --use_state=0 to train on images alone")
+    if not len(measured.state_mean):  # a robot without sensors: one constant number stands for its state
+        return Statistics(
+            measured.action_mean, measured.action_deviation, np.zeros(1), np.ones(1), num_frames=measured.num_frames
+        )
+    return measured
+
+
+def _action_limits(first: Episode, train: list[tuple[Episode, str]]) -> dict[str, Any]:
+    """Limits of the action from the recorder's own notes, else the extremes that occur."""
+    known = {
+        name: first.metadata[name] for name in ("action_names", "action_low", "action_high") if name in first.metadata
+    }
+    if first.actions is None or "action_low" in known:
+        return known
+    low = np.min([episode.actions.min(axis=0) for episode, _ in train if episode.actions is not None], axis=0)
+    high = np.max([episode.actions.max(axis=0) for episode, _ in train if episode.actions is not None], axis=0)
+    return {
+        **known,
+        "action_low": low.tolist(),
+        "action_high": high.tolist(),
+        "action_limits_from": "extremes of the data",
+    }
+
+
+def _facts(config: TrainingConfig, name: str, loaded: _Loaded) -> dict[str, Any]:
+    if not loaded.episodes:
+        raise ValueError(
+            f"no episode of at least sequence_length={config.sequence_length} frames in {config.data_dir} "
+            f"({loaded.short} shorter ones): pass a smaller --sequence_length"
+        )
+    return {"format": name, "too_short": loaded.short, "unreadable": loaded.faults}
+
+
+def _require_both(num_train: int, num_validation: int, what: str, config: TrainingConfig) -> None:
+    if num_train and num_validation:
+        return
+    remedy = (
+        "pass --split_by=episode" if what.startswith("files") else "give more episodes, or another --train_val_split"
+    )
+    raise ValueError(
+        f"train_val_split={config.train_val_split:g} of {num_train + num_validation} {what} leaves {num_train} to train "
+        f"on and {num_validation} to validate on: {remedy}"
+    )
+
+
+def _files(files: Sequence[Path]) -> str:
+    return files[0].name if len(files) == 1 else f"{files[0].name} ... {files[-1].name}"
