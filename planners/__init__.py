@@ -5,6 +5,7 @@ from __future__ import annotations
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.cem import CEM
 from visual_foresight.planners.icem import ICEM
+from visual_foresight.planners.mpc import MPC, Context
 from visual_foresight.planners.mppi import MPPI
 from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.plan_many import plan_many
@@ -16,9 +17,11 @@ PLANNERS: dict[str, type] = {"cem": CEM, "icem": ICEM, "mppi": MPPI, "random_sho
 __all__ = [
     "CEM",
     "ICEM",
+    "MPC",
     "MPPI",
     "PLANNERS",
     "ActionBounds",
+    "Context",
     "CostFn",
     "IterationRecord",
     "Plan",

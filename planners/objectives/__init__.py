@@ -7,7 +7,7 @@ from visual_foresight.planners.objectives.approach import Approach, way_around
 from visual_foresight.planners.objectives.arrays import array_namespace
 from visual_foresight.planners.objectives.goal_image import GoalImage
 from visual_foresight.planners.objectives.homography import Homography
-from visual_foresight.planners.objectives.maps import expected_distances, expected_pixels, one_hot_maps
+from visual_foresight.planners.objectives.maps import expected_distances, expected_pixels
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.objectives.pixel_distance import PixelDistance
 from visual_foresight.planners.objectives.robot_state import RobotState
@@ -26,6 +26,5 @@ __all__ = [
     "array_namespace",
     "expected_distances",
     "expected_pixels",
-    "one_hot_maps",
     "way_around",
 ]

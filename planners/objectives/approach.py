@@ -28,14 +28,14 @@ class Approach:
     Args:
         tip_pixels: states [..., S] to the tip's pixels [..., 2] as (row, col); must accept tensors if the objective is
             to run compiled (:class:`Homography` does).
-        goals: [P, 2] or [2] as (row, col); the goals of all designated pixels.
+        goal: [2] as (row, col), where the object is to go.
         offset: how far behind the object the place lies [px].
         clearance: radius of the disc to walk around [px], at most ``offset``; 0 is the straight distance.
-        index: which designated pixel is to be approached.
+        index: which of the rollout's designated pixels is to be approached.
         scale: distances are divided by it [px].
 
     Raises:
-        ValueError: goals of another shape, or a setting outside its range.
+        ValueError: a goal of another shape, or a setting outside its range.
         TypeError: ``tip_pixels`` cannot be called.
     """
 
@@ -44,7 +44,7 @@ class Approach:
     def __init__(
         self,
         tip_pixels: Callable[[Any], Any],
-        goals: Sequence[Any] | np.ndarray,
+        goal: Sequence[float] | np.ndarray,
         *,
         offset: float = 5.5,
         clearance: float = 4.5,
@@ -54,13 +54,13 @@ class Approach:
         """Check and store the settings."""
         if not callable(tip_pixels):
             raise TypeError(f"tip_pixels must be a function of states [..., S] to pixels [..., 2], got {tip_pixels!r}")
-        self.goals = checked_pixels("goals", goals)
+        self.goal = checked_pixels("goal", goal)
+        if len(self.goal) != 1:
+            raise ValueError(f"Approach follows one pixel to one goal [2], got {len(self.goal)} goals; sum several")
         require_number("offset", offset, 0.0)
         require_number("clearance", clearance, 0.0, offset)
         require_count("index", index, 0)
         require_number("scale", scale, 0.0, open_low=True)
-        if index >= len(self.goals):
-            raise ValueError(f"index {index} is outside the {len(self.goals)} goals")
         self.tip_pixels, self.index = tip_pixels, int(index)
         self.offset, self.clearance, self.scale = float(offset), float(clearance), float(scale)
 
@@ -83,7 +83,7 @@ class Approach:
         states = require_field(rollout, "states", "Approach")
         tip = as_float(self.tip_pixels(states))  # [K, T, 2]
         object_pixel = self._object_pixel(rollout)
-        away = object_pixel - self.goals[self.index]
+        away = object_pixel - self.goal[0]
         # At the goal itself there is no direction: the place then is the object, and nothing jumps.
         away = away / (safe_norm(away)[..., None] + 1e-3)
         distance = way_around(tip - object_pixel, self.offset * away, self.clearance)

@@ -1,4 +1,4 @@
-"""Reading probability maps of designated pixels: expected distance, expected position, one-hot maps."""
+"""Reading probability maps of designated pixels: expected distance and expected position."""
 
 from __future__ import annotations
 
@@ -53,22 +53,6 @@ def expected_pixels(maps: Any) -> Any:
     sums = xp.matmul(xp.reshape(maps, (*maps.shape[:-2], height * width)), _position_table(height, width))
     mass = sums[..., 2:]
     return xp.where(mass > 0.0, sums[..., :2] / xp.maximum(mass, 1e-30), np.float32(_NO_MASS))
-
-
-def one_hot_maps(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps [P, H, W] of exactly known pixels [P, 2], bilinear so that the expected position is the given one.
-
-    Raises:
-        ValueError: a pixel outside the image.
-    """
-    pixels = checked_pixels("pixels", pixels)
-    limits = np.array([height - 1, width - 1])
-    if np.any(pixels < -0.5) or np.any(pixels > limits + 0.5):
-        raise ValueError(f"pixels {pixels.tolist()} lie outside the {height} x {width} image")
-    inside = np.clip(pixels, 0, limits)
-    rows = np.maximum(0.0, 1.0 - np.abs(np.arange(height)[None] - inside[:, :1]))
-    cols = np.maximum(0.0, 1.0 - np.abs(np.arange(width)[None] - inside[:, 1:]))
-    return (rows[:, :, None] * cols[:, None, :]).astype(np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -26,6 +26,7 @@ class PixelDistance:
         terminal_weight: weight of the last step; the others have 1.
         scale: distances are divided by it [px]: 1 leaves pixels.
         smooth: distance ``sqrt(d**2 + smooth**2) - smooth`` [px]: round near the goal; 0 is the plain distance.
+        indices: which P of the rollout's designated pixels the goals belong to; None: it follows exactly these P.
 
     Raises:
         ValueError: goals of another shape or not finite, or a setting outside its range.
@@ -40,12 +41,16 @@ class PixelDistance:
         *,
         scale: float = 1.0,
         smooth: float = 0.0,
+        indices: Sequence[int] | None = None,
     ) -> None:
         """Check and store the goals."""
         self.goals = checked_pixels("goals", goals)
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
         require_number("scale", scale, 0.0, open_low=True)
         require_number("smooth", smooth, 0.0)
+        self.indices = None if indices is None else tuple(int(index) for index in indices)
+        if self.indices is not None and (len(self.indices) != len(self.goals) or min(self.indices) < 0):
+            raise ValueError(f"indices {self.indices} must name one pixel for each of {len(self.goals)} goals, from 0")
         self.terminal_weight, self.scale, self.smooth = float(terminal_weight), float(scale), float(smooth)
 
     def __call__(self, rollout: Rollout) -> Any:
@@ -63,12 +68,10 @@ class PixelDistance:
 
     def _distances(self, rollout: Rollout) -> Any:
         if rollout.pixel_distributions is not None:
-            maps = require_field(rollout, "pixel_distributions", "PixelDistance")
-            self._check_count(maps.shape[2])
+            maps = self._chosen(require_field(rollout, "pixel_distributions", "PixelDistance"))
             distances = expected_distances(maps, self.goals, self._bend)
         else:
-            pixels = require_field(rollout, "pixels", "PixelDistance")
-            self._check_count(pixels.shape[2])
+            pixels = self._chosen(require_field(rollout, "pixels", "PixelDistance"))
             distances = self._bend(safe_norm(pixels - self.goals))
         return array_namespace(distances).mean(distances, axis=-1) / self.scale  # [K, T]
 
@@ -77,6 +80,16 @@ class PixelDistance:
             return distances
         return array_namespace(distances).sqrt(distances * distances + self.smooth**2) - self.smooth
 
-    def _check_count(self, num_pixels: int | None) -> None:
-        if num_pixels is not None and num_pixels != len(self.goals):
-            raise ValueError(f"the rollout follows {num_pixels} pixels, the objective has {len(self.goals)} goals")
+    def _chosen(self, followed: Any) -> Any:
+        """[K, T, P, ...] of the pixels that have goals."""
+        num_pixels = followed.shape[2]
+        if self.indices is None:
+            if num_pixels != len(self.goals):
+                raise ValueError(
+                    f"the rollout follows {num_pixels} pixels, the objective has {len(self.goals)} goals; "
+                    "say which with indices"
+                )
+            return followed
+        if max(self.indices) >= num_pixels:
+            raise ValueError(f"the rollout follows {num_pixels} pixels, indices are {self.indices}")
+        return array_namespace(followed).stack([followed[:, :, index] for index in self.indices], axis=2)

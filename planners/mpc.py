@@ -1,0 +1,343 @@
+"""Model-predictive control: look, imagine, choose, act, look again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter as clock
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from visual_foresight.planners.bounds import ActionBounds
+from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
+from visual_foresight.planners.objectives.objective import Objective
+from visual_foresight.planners.plan import CostFn, Plan, Planner, ProposalFn, shift
+from visual_foresight.planners.settings import require_count, require_number
+from visual_foresight.rollout import Rollout
+
+TRACKING = ("truth", "predicted")
+
+
+class Simulator(Protocol):
+    """Anything that encodes a scene once and rolls candidates out from it; may also offer ``cost_function``.
+
+    ``cost_function(start, objective)``, where there is one, returns a function of candidates [K, H, A] to costs [K]:
+    rollout and objective compiled into one call.
+    """
+
+    def start(self, frames: Any, actions: Any, states: Any, *, pixels: Any = None) -> Any:
+        """Encode frames [C, H, W, 3], actions [C-1, A] and states [C, S]."""
+        ...
+
+    def rollout(self, start: Any, actions: np.ndarray, outputs: tuple[str, ...] = ()) -> Rollout:
+        """Roll out actions [K, T, A]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What the controller knows when it decides.
+
+    Args:
+        frames: [C, H, W, 3] uint8, the last one is now.
+        actions: [C-1, A], those executed between the frames.
+        states: [C, S], or None where observations have none.
+        pixels: [P, 2] (row, col) of the designated pixels now, or None.
+        pixel_distributions: [P, H, W] their maps, when the controller tracks them itself, or None.
+        observation: the last observation as it came.
+    """
+
+    frames: np.ndarray
+    actions: np.ndarray
+    states: np.ndarray | None
+    pixels: np.ndarray | None
+    pixel_distributions: np.ndarray | None
+    observation: Mapping[str, Any]
+
+
+class MPC:
+    """Plans over a simulator, executes the first actions of each plan, and plans again from what it then sees.
+
+    Each plan starts from the last one, shifted by the steps that were executed. `reset` forgets everything; call it
+    whenever the environment is reset.
+
+    Args:
+        simulator: see :class:`Simulator`: the learned one, a wrapper's batched door, or the true one.
+        planner: any planner of this package.
+        objective: what to reach; or, in its place,
+        make_objective: makes the objective of each decision from its :class:`Context` (an approach that depends on
+            the present scene, smoothness towards the last action).
+        action_space: Box of one environment.
+        rng: a generator, or a seed.
+        replan_interval: steps executed of each plan.
+        tracking: "truth": `act` is told the designated pixels at every step; "predicted": at the first step only, and
+            from then on its own predicted maps are carried along the executed actions (Ebert et al. 2018, "predictor
+            propagation": needs no tracker, drifts).
+        context_frames: C, how many past frames the simulator is shown; fewer just after a reset.
+        deadline_ms: time for one decision, encoding the context included [ms]; see :class:`Plan`.
+        stop_distance: stand still while every designated pixel is this near its goal [px].
+        goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
+        warm_start: begin each search with the last plan, shifted.
+        fill: what a shifted plan ends with, see :func:`shift`.
+        proposals: candidates that every search should consider, see :class:`Planner`.
+        make_start: makes the simulator's start from a :class:`Context`, for simulators whose ``start`` takes something
+            else (``lambda context: simulator.start()`` for one that reads the environment itself).
+
+    Attributes:
+        last_plan: the plan being executed, or None.
+        last_start: the simulator's start it was made from.
+        last_objective: the objective it was made for.
+        decision_seconds: wall time of each decision since `reset` [s].
+
+    Raises:
+        ValueError: both or none of the objectives, a setting outside its range, or no goals to stop at.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        planner: Planner,
+        objective: Objective | None = None,
+        *,
+        action_space: spaces.Box,
+        rng: np.random.Generator | int,
+        make_objective: Callable[[Context], Objective] | None = None,
+        replan_interval: int = 1,
+        tracking: str = "truth",
+        context_frames: int = 2,
+        deadline_ms: float | None = None,
+        stop_distance: float | None = None,
+        goals: np.ndarray | None = None,
+        warm_start: bool = True,
+        fill: str | np.ndarray = "hold",
+        proposals: np.ndarray | ProposalFn | None = None,
+        make_start: Callable[[Context], Any] | None = None,
+    ) -> None:
+        """Check the settings and reset."""
+        if (objective is None) == (make_objective is None):
+            raise ValueError("MPC needs exactly one of objective and make_objective")
+        require_count("replan_interval", replan_interval)
+        require_count("context_frames", context_frames)
+        if replan_interval > planner.horizon:
+            raise ValueError(f"replan_interval {replan_interval} exceeds the planner's horizon {planner.horizon}")
+        if tracking not in TRACKING:
+            raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
+        if deadline_ms is not None:
+            require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
+        self.simulator, self.planner, self.action_space = simulator, planner, action_space
+        self._bounds = ActionBounds.of(action_space)
+        self._make_objective = make_objective or (lambda context: objective)
+        self._make_start = make_start or self._start_from_context
+        self._asks_pixels = make_start is None
+        self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
+        self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
+        self.stop_distance = stop_distance
+        self.goals = _goals_to_stop_at(stop_distance, goals, objective)
+        self.rng = np.random.default_rng(rng)
+        self.reset()
+
+    def reset(self, rng: np.random.Generator | int | None = None) -> None:
+        """Forget frames, plan, warm start and maps; the generator goes on unless another is given."""
+        if rng is not None:
+            self.rng = np.random.default_rng(rng)
+        self.last_plan: Plan | None = None
+        self.last_start: Any = None
+        self.last_objective: Objective | None = None
+        self.stopped = False
+        self.decision_seconds: list[float] = []
+        self._frames: list[np.ndarray] = []
+        self._states: list[np.ndarray] = []
+        self._actions: list[np.ndarray] = []
+        self._since_start: list[np.ndarray] = []  # executed since last_start was encoded
+        self._since_plan = 0
+        self._first_pixels: np.ndarray | None = None
+
+    def act(self, observation: Mapping[str, Any], *, pixels: np.ndarray | None = None) -> np.ndarray:
+        """Choose the next action, and count it as executed.
+
+        Args:
+            observation: with "image" [H, W, 3] uint8 and, where there is one, "state" [S].
+            pixels: [P, 2] (row, col) of the designated pixels now; with ``tracking="predicted"`` only the first call
+                after `reset` reads them. Pixels outside the image are moved to its border.
+
+        Returns:
+            [A] float32 inside the Box.
+
+        Raises:
+            ValueError: no image in the observation, or designated pixels that are needed and missing.
+        """
+        began = clock()
+        self._see(observation)
+        pixels, maps = self._locate(pixels)
+        self.stopped = self._is_near(pixels)
+        if self.stopped:
+            self._keep_maps(observation, pixels, maps)
+            self._since_plan = max(self._since_plan, self.replan_interval)  # what was planned before is stale
+            return self._execute(self._bounds.still)
+        if self.last_plan is None or self._since_plan >= self.replan_interval:
+            self._decide(self._context(observation, pixels, maps), began)
+        return self._execute(self.last_plan.actions[self._since_plan])
+
+    def predicted_rollout(self, outputs: tuple[str, ...] | None = None) -> Rollout:
+        """What the simulator expects of the last plan (K = 1), computed now.
+
+        Args:
+            outputs: fields wanted; None is what the simulator returns by default.
+
+        Raises:
+            ValueError: nothing has been planned since `reset`.
+        """
+        if self.last_plan is None:
+            raise ValueError("nothing has been planned yet; call act first")
+        named = {} if outputs is None else {"outputs": outputs}
+        return self.simulator.rollout(self.last_start, self.last_plan.actions[None], **named)
+
+    # ---- one decision -----------------------------------------------------------------------------------------
+
+    def _decide(self, context: Context, began: float) -> None:
+        start = self._make_start(context)
+        objective = self._make_objective(context)
+        deadline_ms = None
+        if self.deadline_ms is not None:
+            deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
+        plan = self.planner.plan(
+            cost_function(self.simulator, start, objective),
+            self.action_space,
+            rng=self.rng,
+            proposals=self.proposals,
+            deadline_ms=deadline_ms,
+            **self._warm_start(),
+        )
+        self.last_plan, self.last_start, self.last_objective = plan, start, objective
+        self._since_start, self._since_plan = [], 0
+        self.decision_seconds.append(clock() - began)
+
+    def _warm_start(self) -> dict[str, np.ndarray]:
+        if self.last_plan is None or not self.warm_start:
+            return {}
+        moved = {"incumbent": shift(self.last_plan.actions, self._since_plan, fill=self.fill)}
+        if self.last_plan.elites.size:
+            moved["elites"] = shift(self.last_plan.elites, self._since_plan, fill=self.fill)
+        return moved
+
+    def _execute(self, action: np.ndarray) -> np.ndarray:
+        self._actions.append(action)
+        self._since_start.append(action)
+        self._since_plan += 1
+        return action.copy()
+
+    # ---- what is known ----------------------------------------------------------------------------------------
+
+    def _see(self, observation: Mapping[str, Any]) -> None:
+        if not isinstance(observation, Mapping) or "image" not in observation:
+            raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
+        self._frames.append(np.asarray(observation["image"]))
+        if "state" in observation:
+            self._states.append(np.asarray(observation["state"], np.float32))
+        for history in (self._frames, self._states):
+            del history[: -self.context_frames]
+        del self._actions[: len(self._actions) - (len(self._frames) - 1)]
+
+    def _context(self, observation: Mapping[str, Any], pixels: np.ndarray | None, maps: np.ndarray | None) -> Context:
+        actions = np.asarray(self._actions, np.float32).reshape(-1, self._bounds.action_size)
+        states = np.stack(self._states) if self._states else None
+        return Context(np.stack(self._frames), actions, states, pixels, maps, observation)
+
+    def _start_from_context(self, context: Context) -> Any:
+        named = {}
+        if context.pixel_distributions is not None:
+            named["pixel_distributions"] = context.pixel_distributions
+        elif context.pixels is not None:
+            named["pixels"] = context.pixels
+        return self.simulator.start(context.frames, context.actions, context.states, **named)
+
+    # ---- where the designated pixels are ------------------------------------------------------------------------
+
+    def _locate(self, pixels: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The designated pixels now [P, 2], and their maps [P, H, W] where the controller carries them itself."""
+        if pixels is not None:
+            pixels = checked_pixels("pixels", pixels)
+            limits = np.array(self._frames[-1].shape[:2], np.float32) - 1.0
+            pixels = np.clip(pixels, 0.0, limits)
+        if self.tracking == "truth":
+            return pixels, None
+        if self.last_start is None:
+            self._first_pixels = pixels if self._first_pixels is None else self._first_pixels
+            if self._first_pixels is None:
+                raise ValueError("tracking='predicted' needs pixels=[(row, col), ...] at the first step after reset")
+            return self._first_pixels, None
+        return self._carry_along()
+
+    def _carry_along(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Where the simulator expects the pixels after the actions executed since the last start."""
+        executed = np.stack(self._since_start)[-self.planner.horizon :]
+        # Always the horizon's length, so that a compiled simulator meets no new shape; later steps do not matter.
+        padding = np.repeat(executed[-1:], self.planner.horizon - len(executed), axis=0)
+        output = pixel_output(self.simulator)
+        rollout = self.simulator.rollout(
+            self.last_start, np.concatenate([executed, padding])[None].astype(np.float32), outputs=(output,)
+        ).to_numpy()
+        now = len(executed) - 1
+        if rollout.pixel_distributions is None:
+            return rollout.pixels[0, now], None
+        maps = rollout.pixel_distributions[0, now]
+        return expected_pixels(maps), maps
+
+    def _keep_maps(self, observation: Mapping[str, Any], pixels: np.ndarray | None, maps: np.ndarray | None) -> None:
+        """While standing still, begin anew before the carried maps are older than a rollout is long."""
+        if self.tracking == "predicted" and len(self._since_start) >= self.planner.horizon:
+            self.last_start = self._make_start(self._context(observation, pixels, maps))
+            self._since_start = []
+
+    def _is_near(self, pixels: np.ndarray | None) -> bool:
+        if self.stop_distance is None:
+            return False
+        if pixels is None or pixels.shape != self.goals.shape:
+            given = None if pixels is None else list(pixels.shape)
+            raise ValueError(f"stop_distance needs pixels {list(self.goals.shape)} at every step, got {given}")
+        return bool(np.linalg.norm(pixels - self.goals, axis=1).max() <= self.stop_distance)
+
+
+def cost_function(simulator: Simulator, start: Any, objective: Objective) -> CostFn:
+    """Candidates [K, H, A] to costs [K]: the simulator's compiled function where it has one, else rollout, objective."""
+    compiled = getattr(simulator, "cost_function", None)
+    if compiled is not None:
+        return compiled(start, objective)
+    wanted = [pixel_output(simulator) if name == "pixels" else name for name in objective.outputs]
+    outputs = tuple(dict.fromkeys(wanted))
+    if not outputs:  # costs of the actions alone need no future
+        return lambda candidates: objective(Rollout(actions=candidates))
+    return lambda candidates: objective(simulator.rollout(start, candidates, outputs=outputs))
+
+
+def pixel_output(simulator: Simulator) -> str:
+    """The form in which a simulator gives designated pixels: the one among its default outputs."""
+    parameter = inspect.signature(simulator.rollout).parameters.get("outputs")
+    default = parameter.default if parameter is not None else ()
+    only_exact = isinstance(default, tuple) and "pixels" in default and "pixel_distributions" not in default
+    return "pixels" if only_exact else "pixel_distributions"
+
+
+def _goals_to_stop_at(
+    stop_distance: float | None, goals: np.ndarray | None, objective: Objective | None
+) -> np.ndarray | None:
+    if stop_distance is None:
+        return None
+    require_number("stop_distance", stop_distance, 0.0)
+    found = goals if goals is not None else _find_goals(objective)
+    if found is None:
+        raise ValueError("stop_distance needs to know where to stop: pass goals=[(row, col), ...]")
+    return checked_pixels("goals", found)
+
+
+def _find_goals(objective: Any) -> np.ndarray | None:
+    if hasattr(objective, "goals"):
+        return objective.goals
+    for part in getattr(objective, "objectives", {}).values():
+        goals = _find_goals(part)
+        if goals is not None:
+            return goals
+    return None
