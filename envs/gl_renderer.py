@@ -1,0 +1,48 @@
+"""Pictures by OpenGL, as an alternative to ray casting; needs the full `mujoco` package and a GL library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+from visual_foresight.envs.camera import Camera
+from visual_foresight.envs.physics import CONTACT_GROUP, Physics
+
+
+class GlRenderer:
+    """Draws scenes with MuJoCo's OpenGL renderer. Its pixels depend on the driver: data sets should use `RayRenderer`.
+
+    Args:
+        camera: the view; its height and width are those of the pictures.
+
+    Raises:
+        ImportError: MuJoCo was installed without its renderer, or no GL library is found.
+    """
+
+    def __init__(self, camera: Camera):
+        if not hasattr(mujoco, "Renderer"):
+            raise ImportError(
+                "renderer='gl' needs MuJoCo's OpenGL renderer: pip install 'visual-foresight[gl]', or use renderer='ray'"
+            )
+        self.camera = camera
+        self._renderer: Any = None
+        self._model: mujoco.MjModel | None = None
+
+    def render(self, physics: Physics) -> np.ndarray:
+        """Picture `[H, W, 3]` uint8 of a scene."""
+        if physics.model is not self._model:
+            self.close()
+            self._renderer = mujoco.Renderer(physics.model, self.camera.height, self.camera.width)
+            self._model = physics.model
+        option = mujoco.MjvOption()
+        option.geomgroup[:] = 1
+        option.geomgroup[CONTACT_GROUP] = 0
+        self._renderer.update_scene(physics.data, "view", scene_option=option)
+        return self._renderer.render().copy()
+
+    def close(self) -> None:
+        """Frees the GL context."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self._renderer = self._model = None

@@ -1,0 +1,250 @@
+"""Ways to choose actions while collecting data: `uniform`, `smooth`, `scripted`, and mixtures of them by weight.
+
+A policy knows the scene, and the state and `info` of the last step. It draws from its own generator, never from the environment's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from visual_foresight.envs.arm import STEP_METRES
+from visual_foresight.envs.scene import TIP_LIMIT, TIP_RADIUS, Scene
+
+
+class Policy(Protocol):
+    """What a policy offers."""
+
+    name: str
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """Begins an episode in `scene`; all later randomness comes from `rng`."""
+
+    def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+        """The next action `[2]` float32 within [-1, 1], from the last tip position `[2]` [m] and the last `info`."""
+
+
+class UniformPolicy:
+    """Independent, evenly distributed actions: it seldom meets an object, and shows the free motion of the arm."""
+
+    name = "uniform"
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """See `Policy.reset`."""
+        self._rng = rng
+
+    def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+        """See `Policy.act`."""
+        return self._rng.uniform(-1, 1, 2).astype(np.float32)
+
+
+class SmoothPolicy:
+    """Coloured noise: a first-order autoregressive walk, whose neighbouring actions resemble each other.
+
+    Args:
+        correlation: of an action with the one before.
+        deviation: of each component in the long run.
+    """
+
+    name = "smooth"
+
+    def __init__(self, correlation: float = 0.8, deviation: float = 0.65):
+        self.correlation = correlation
+        self.deviation = deviation
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """See `Policy.reset`."""
+        self._rng = rng
+        self._value = rng.normal(0, self.deviation, 2)
+
+    def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+        """See `Policy.act`."""
+        fresh = self._rng.normal(0, self.deviation * math.sqrt(1 - self.correlation**2), 2)
+        self._value = self.correlation * self._value + fresh
+        return _clipped(self._value)
+
+
+class ScriptedPolicy:
+    """Goes around to one side of a random object and pushes through it, again and again.
+
+    The finger cannot be lifted, so on its way it keeps clear of every object. Sides are drawn evenly among those it can reach,
+    a part of the pushes is aimed off the middle (glancing), speeds are random, and noise is added to every action.
+
+    Args:
+        noise: deviation of the noise on each component.
+        glancing: share of pushes that are aimed off the middle.
+    """
+
+    name = "scripted"
+    _CLEARANCE = 0.010  # [m] kept between the finger and objects that it goes around
+
+    def __init__(self, noise: float = 0.12, glancing: float = 0.4):
+        self.noise = noise
+        self.glancing = glancing
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """See `Policy.reset`."""
+        self._rng = rng
+        self._radii = np.array([item.shape.radius for item in scene.objects])
+        self._phase = "choose"
+        self._steps_left = 0
+
+    def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+        """See `Policy.act`."""
+        tip = np.asarray(state, np.float64)
+        centres = np.asarray(info["object_positions"])[: len(self._radii), :2]
+        if self._phase != "choose" and self._steps_left <= 0:
+            self._phase = "choose"
+        if self._phase == "push" and self._along(tip) >= self._push_length:
+            self._phase = "choose"
+        if self._phase == "choose":
+            self._choose(tip, centres)
+        if self._phase == "approach" and math.dist(tip, self._beside) < 0.012:
+            self._phase, self._steps_left = "push", 9
+        self._steps_left -= 1
+        if self._phase == "push":
+            # Aim at a point on the line ahead: the finger returns to the line when noise moves it off.
+            wish = self._beside + self._direction * (max(self._along(tip), 0.0) + 0.05) - tip
+            velocity = wish / math.hypot(*wish) * self._speed
+        else:
+            wish = self._way_around(tip, centres) - tip
+            velocity = wish / max(math.hypot(*wish), STEP_METRES)
+        return _clipped(velocity + self._rng.normal(0, self.noise, 2))
+
+    def _along(self, tip: np.ndarray) -> float:
+        return float((tip - self._beside) @ self._direction)
+
+    def _choose(self, tip: np.ndarray, centres: np.ndarray) -> None:
+        """Draws an object and a side of it, the nearer the likelier, among those the finger can stand at."""
+        rng, rows = self._rng, []
+        for _ in range(24):
+            index = int(rng.integers(len(centres)))
+            angle = rng.uniform(-math.pi, math.pi)
+            direction = np.array([math.cos(angle), math.sin(angle)])
+            offset = (
+                rng.choice((-1, 1)) * rng.uniform(0.3, 0.75) if rng.random() < self.glancing else rng.uniform(-0.2, 0.2)
+            )
+            gap = self._radii[index] + TIP_RADIUS + self._CLEARANCE + 0.004
+            sideways = np.array([-direction[1], direction[0]]) * offset * self._radii[index]
+            beside = centres[index] - direction * gap + sideways
+            away = np.hypot(*(centres - beside).T) - self._radii - TIP_RADIUS
+            room = TIP_LIMIT - np.abs(centres[index] + 0.06 * direction).max()  # pushing into a wall moves nothing
+            free = np.abs(beside).max() <= TIP_LIMIT - 0.004 and np.delete(away, index).min(initial=1.0) > 0.004
+            cost = (
+                self._detour(tip, beside, centres[index], self._radii[index])
+                + (0 if free else 1)
+                + (0.3 if room < 0.03 else 0)
+            )
+            rows.append((cost / 0.05 - rng.gumbel(), index, direction, np.clip(beside, -TIP_LIMIT, TIP_LIMIT), gap))
+        _, index, self._direction, self._beside, gap = min(rows, key=lambda row: row[0])
+        self._push_length = gap + rng.uniform(0.04, 0.16)
+        self._speed = rng.uniform(0.5, 1.0)
+        self._phase, self._steps_left = "approach", 11
+
+    def _detour(self, tip: np.ndarray, goal: np.ndarray, centre: np.ndarray, radius: float) -> float:
+        """Length of the way to `goal` [m], roughly: the straight line, or part of the circle about the object."""
+        start, end = tip - centre, goal - centre
+        angle = abs(math.remainder(math.atan2(end[1], end[0]) - math.atan2(start[1], start[0]), 2 * math.pi))
+        reach = min(math.hypot(*start), radius + TIP_RADIUS + self._CLEARANCE)
+        return max(math.dist(tip, goal), angle * reach)
+
+    def _way_around(self, tip: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        """The next point to head for: the place beside the object, or the edge of the first object in the way."""
+        wish = self._beside - tip
+        length = math.hypot(*wish)
+        if length < 1e-6:
+            return self._beside
+        forward = wish / length
+        blocking, blocking_at = None, math.inf
+        for centre, radius in zip(centres, self._radii, strict=True):
+            offset, keep = centre - tip, radius + TIP_RADIUS + self._CLEARANCE * 0.7
+            ahead, across = float(offset @ forward), float(forward[0] * offset[1] - forward[1] * offset[0])
+            if (
+                0 < ahead < length + 0.5 * keep
+                and abs(across) < keep
+                and ahead < blocking_at
+                and math.dist(self._beside, centre) > keep - 1e-9
+            ):
+                # Passing is needed only when the goal lies beyond the nearest approach.
+                if ahead < length:
+                    blocking, blocking_at = (offset, keep, across), ahead
+        if blocking is None:
+            return self._beside
+        offset, keep, across = blocking
+        distance = math.hypot(*offset)
+        side = -1.0 if across > 0 else 1.0  # pass on the side where the goal is
+        turn = math.asin(min(1.0, keep / distance)) + (0.35 if distance < keep else 0.0)
+        cosine, sine = math.cos(side * turn), math.sin(side * turn)
+        heading = np.array([cosine * offset[0] - sine * offset[1], sine * offset[0] + cosine * offset[1]]) / distance
+        target = tip + heading * max(STEP_METRES, 0.7 * distance)
+        if np.abs(target).max() > TIP_LIMIT:  # no way through between object and wall: go along the wall
+            target = np.clip(target, -TIP_LIMIT, TIP_LIMIT)
+        return target
+
+
+class MixedPolicy:
+    """Draws one policy for each episode.
+
+    Args:
+        weights: name of each policy and its weight; they need not sum to one.
+    """
+
+    def __init__(self, weights: Mapping[str, float]):
+        self._names = tuple(weights)
+        self._shares = np.array([weights[name] for name in self._names]) / sum(weights.values())
+        self._chosen: Policy = POLICIES[self._names[0]]()
+
+    @property
+    def name(self) -> str:
+        """Name of the policy of this episode."""
+        return self._chosen.name
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """See `Policy.reset`."""
+        self._chosen = POLICIES[self._names[int(rng.choice(len(self._names), p=self._shares))]]()
+        self._chosen.reset(scene, rng)
+
+    def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+        """See `Policy.act`."""
+        return self._chosen.act(state, info)
+
+
+POLICIES: dict[str, type] = {policy.name: policy for policy in (UniformPolicy, SmoothPolicy, ScriptedPolicy)}
+
+
+def make_policy(text: str) -> Policy:
+    """A policy by name, or a mixture such as `"scripted=0.6,smooth=0.3,uniform=0.1"`.
+
+    Raises:
+        ValueError: unknown name or a weight that is not a positive number.
+    """
+    return MixedPolicy(parse_policy(text))
+
+
+def parse_policy(text: str) -> dict[str, float]:
+    """Names and weights of a policy text; see `make_policy`."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if name not in POLICIES:
+            near = difflib.get_close_matches(name, POLICIES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown policy {name!r} in {text!r}; known policies: {', '.join(POLICIES)}{hint}")
+        if name in weights:
+            raise ValueError(f"policy {name!r} appears twice in {text!r}")
+        try:
+            weights[name] = float(number) if number else 1.0
+        except ValueError as error:
+            raise ValueError(
+                f"weight of policy {name!r} must be a number, got {number!r}; write name=weight"
+            ) from error
+        if not (math.isfinite(weights[name]) and weights[name] > 0):
+            raise ValueError(f"weight of policy {name!r} must be positive and finite, got {number!r}")
+    return weights
+
+
+def _clipped(action: np.ndarray) -> np.ndarray:
+    return np.clip(action, -1, 1).astype(np.float32)
