@@ -9,9 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from visual_foresight import backend
 from visual_foresight.predictor import compositor
 from visual_foresight.predictor.backbone import create_backbone
 from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.inputs import check_sequence
 from visual_foresight.statistics import Statistics
 
 
@@ -256,14 +258,18 @@ class VideoPredictor(keras.Model):
         return frame, inputs["states"][:, time] if true_state else last.state
 
     def predict_frames(
-        self, frames: np.ndarray, actions: np.ndarray, states: np.ndarray, context_frames: int | None = None
+        self,
+        frames: np.ndarray,
+        actions: np.ndarray | None,
+        states: np.ndarray | None,
+        context_frames: int | None = None,
     ) -> Prediction:
         """Predict a sequence from its first frames; NumPy in, NumPy out, compiled once for each batch size.
 
         Args:
-            frames: [B, T, H, W, 3] float in [0, 1], T >= 2. Only the first `context_frames` are looked at.
-            actions: [B, T-1, A] or [B, T, A] (the last one unused), environment units.
-            states: [B, T, S], environment units; as many as the backbone is fed are looked at.
+            frames: [B, T, H, W, 3] float in [0, 1], T >= 2; only the first `context_frames` are looked at.
+            actions: [B, T-1, A] or [B, T, A] (the last one unused), environment units. None where `use_state` is off.
+            states: [B, T, S], environment units; only those that are fed are looked at. None where `use_state` is off.
             context_frames: true frames fed before the predictor's own; None: the config's.
 
         Returns:
@@ -273,7 +279,26 @@ class VideoPredictor(keras.Model):
             ValueError: a wrong shape, range or length, or a value that is not finite.
             TypeError: an array of the wrong type.
         """
-        raise NotImplementedError
+        count = self.config.context_frames if context_frames is None else context_frames
+        frames, actions, states = check_sequence(frames, actions, states, count, self.config)
+        if self._compiled_step is None:
+            self._compiled_step = backend.compile_function(self._next, model=self)
+        carry = self.initial_carry(frames[:, 0], states[:, 0])
+        frame, state = frames[:, 0], states[:, 0]
+        predicted_frames, predicted_states = [], []
+        for time in range(frames.shape[1] - 1):
+            if 0 < time < count:
+                frame = frames[:, time]
+                state = states[:, time] if self.backbone.state_feedback == "context" else state
+            inputs = [ops.convert_to_tensor(array, "float32") for array in (frame, actions[:, time], state)]
+            carry, frame, state = self._compiled_step(carry, *inputs)
+            predicted_frames.append(ops.convert_to_numpy(frame))
+            predicted_states.append(ops.convert_to_numpy(state))
+        return Prediction(np.stack(predicted_frames, axis=1), np.stack(predicted_states, axis=1))
+
+    def _next(self, carry: dict[str, Any], frame: Any, action: Any, state: Any) -> tuple[dict[str, Any], Any, Any]:
+        carry, prediction = self.step(carry, frame, action, state)
+        return carry, prediction.frame, prediction.state
 
     # ---- files ------------------------------------------------------------------------------------------------
 

@@ -63,8 +63,6 @@ SEED_STYLE = Style(
     transformed_share_masks=True,
     original_sampler=True,
 )
-FAST_STYLE = Style(identity_bias=4.0)
-FAST_SEPARABLE_STYLE = Style(identity_bias=4.0, separable=True)
 
 
 def num_transformed(config: PredictorConfig, style: Style) -> int:

@@ -1,0 +1,226 @@
+"""A saved predictor: one directory of `config.json` and `model.weights.h5`, whole or absent.
+
+The config says everything that loading needs: format version, predictor config, statistics, metadata (preprocessing,
+action names and limits, training), versions, and the weights' SHA-256. Nothing loaded can run code: numbers and a
+record of registered names.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.statistics import Statistics
+
+if TYPE_CHECKING:
+    from visual_foresight.predictor.predictor import VideoPredictor
+
+FORMAT = "visual-foresight predictor"
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+
+
+def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
+    """Write a predictor as a directory: first beside its place under another name, then renamed.
+
+    An earlier predictor there is replaced; a directory that is something else is left alone.
+
+    Args:
+        predictor: what to save; the optimizer's state is not part of it.
+        directory: where; missing parents are made.
+
+    Raises:
+        ValueError: `directory` exists and holds something else, or the metadata are not JSON-plain.
+    """
+    directory = Path(directory)
+    if directory.exists() and not is_replaceable(directory):
+        raise ValueError(f"{directory} exists and is no saved predictor; it is left alone, choose another name")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        weights = temporary / WEIGHTS_FILE
+        _WeightsHolder(predictor.backbone).save_weights(weights)
+        text = _to_text(_describe(predictor, sha256_of(weights)), directory)
+        (temporary / CONFIG_FILE).write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)
+        _move_into_place(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_predictor(directory: str | Path, *, dtype: Any = None) -> "VideoPredictor":
+    """Read a directory that `save_predictor` wrote.
+
+    Args:
+        directory: where it is.
+        dtype: Keras dtype policy of the backbone; None: the global one. The stored weights are float32 anyway.
+
+    Raises:
+        FileNotFoundError: the directory or one of its files is missing.
+        ValueError: a file is truncated or corrupt, of another format or format version, or its parts do not fit.
+    """
+    from visual_foresight.predictor.predictor import VideoPredictor
+
+    directory = Path(directory)
+    description = read_description(directory)
+    weights = directory / WEIGHTS_FILE
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights} is missing; a saved predictor is {CONFIG_FILE} and {WEIGHTS_FILE}")
+    expected, found = description["weights_sha256"], sha256_of(weights)
+    if found != expected:
+        raise ValueError(
+            f"{weights} is truncated or changed: its SHA-256 is {found[:12]}..., {CONFIG_FILE} says "
+            f"{str(expected)[:12]}...; copy it again"
+        )
+    try:
+        config = PredictorConfig.from_json(description["config"])
+        statistics = Statistics.from_json(description["statistics"])
+        predictor = VideoPredictor(config, statistics, description["metadata"], dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{directory / CONFIG_FILE}: {error}") from error
+    try:
+        _WeightsHolder(predictor.backbone).load_weights(weights)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(f"{weights} does not fit the config beside it: {error}") from error
+    predictor.metadata.setdefault("versions", description["versions"])
+    return predictor
+
+
+def read_description(directory: str | Path) -> dict[str, Any]:
+    """The checked content of a saved predictor's `config.json`, without its weights.
+
+    Raises:
+        FileNotFoundError: the directory or the file is missing.
+        ValueError: it is corrupt, of another format, or of another format version.
+    """
+    path = Path(directory) / CONFIG_FILE
+    if not Path(directory).is_dir():
+        raise FileNotFoundError(f"{directory} is no directory; a saved predictor is a directory with {CONFIG_FILE}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; a saved predictor is {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is truncated or corrupt: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError(f"{path} describes no saved predictor (its format is not {FORMAT!r})")
+    found = description.get("format_version")
+    if found != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {found!r}, this program reads version {FORMAT_VERSION}; "
+            "update visual-foresight, or save the predictor again with it"
+        )
+    missing = [
+        key for key in ("config", "statistics", "metadata", "versions", "weights_sha256") if key not in description
+    ]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; the file was changed or cut")
+    return description
+
+
+def require_match(
+    config: PredictorConfig,
+    *,
+    image_size: tuple[int, int] | None = None,
+    action_size: int | None = None,
+    state_size: int | None = None,
+    what: str = "the data",
+) -> None:
+    """Refuse data or an environment that a predictor was not made for.
+
+    Args:
+        config: the predictor's config.
+        image_size: (rows, columns) [px]; None: not checked.
+        action_size: numbers in an action; None: not checked.
+        state_size: numbers in a state; None: not checked.
+        what: what has these sizes, for the message.
+
+    Raises:
+        ValueError: naming every size that differs.
+    """
+    sizes: list[tuple[str, Any, Any]] = [
+        ("image size", image_size and tuple(image_size), config.image_size),
+        ("action dimension", action_size, config.action_size),
+        ("state dimension", state_size, config.state_size),
+    ]
+    wrong = [f"{name} {got}, not {own}" for name, got, own in sizes if got is not None and got != own]
+    if wrong:
+        raise ValueError(f"the predictor does not fit: {what} has {'; '.join(wrong)}, which the predictor was made for")
+
+
+def is_replaceable(directory: Path) -> bool:
+    """Whether saving may replace what is there: an empty directory or a saved predictor."""
+    return directory.is_dir() and ((directory / CONFIG_FILE).is_file() or not any(directory.iterdir()))
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _WeightsHolder(keras.Model):
+    """The backbone by itself: saving the predictor would save its optimizer with it."""
+
+    def __init__(self, backbone: keras.layers.Layer) -> None:
+        super().__init__(name="predictor")
+        self.backbone = backbone
+        self.built = True
+
+
+def _describe(predictor: "VideoPredictor", weights_sha256: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": predictor.config.to_json(),
+        "statistics": predictor.statistics.to_json(),
+        "metadata": predictor.metadata,
+        "versions": _versions(),
+        "weights_sha256": weights_sha256,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for name in ("visual-foresight", "keras", keras.backend.backend(), "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # installed under another distribution's name, as tensorflow-cpu is
+            continue
+    return found
+
+
+def _to_text(description: Mapping[str, Any], directory: Path) -> str:
+    try:
+        return json.dumps(description, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"cannot save {directory}: the metadata must be plain JSON (no arrays, no NaN): {error}"
+        ) from error
+
+
+def _move_into_place(temporary: Path, directory: Path) -> None:
+    """Rename; a directory cannot be renamed onto a full one, so the old one steps aside first."""
+    aside = None
+    if directory.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+        os.replace(directory, aside / "previous")
+    try:
+        os.replace(temporary, directory)
+    except OSError:
+        if aside is not None:
+            os.replace(aside / "previous", directory)
+        raise
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
