@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visual_foresight.backend import import_tensorflow
+from visual_foresight.episode import Episode
+from visual_foresight.formats import Fault, ReadOptions, find_shards, read_shard
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from visual_foresight.pipeline import WindowSource
 
-__all__ = ["source_dataset", "stream_windows"]
+__all__ = ["element_spec", "source_dataset", "stream_windows"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def element_spec(
     batch_size: int | None, length: int, image_size: tuple[int, int], action_size: int, state_size: int
 ) -> dict[str, Any]:
-    """Return the `tf.TensorSpec` of each part of a batch."""
+    """Return the `tf.TensorSpec` of each part of a batch (of one window where `batch_size` is None)."""
     tf = import_tensorflow()
+    batch = () if batch_size is None else (batch_size,)
     return {
-        "frames": tf.TensorSpec((batch_size, length, *image_size, 3), tf.uint8),
-        "actions": tf.TensorSpec((batch_size, length - 1, action_size), tf.float32),
-        "states": tf.TensorSpec((batch_size, length, state_size), tf.float32),
+        "frames": tf.TensorSpec((*batch, length, *image_size, 3), tf.uint8),
+        "actions": tf.TensorSpec((*batch, length - 1, action_size), tf.float32),
+        "states": tf.TensorSpec((*batch, length, state_size), tf.float32),
     }
 
 
@@ -47,3 +56,186 @@ def source_dataset(source: WindowSource, start_index: int, prefetch: int) -> tf.
 
     indices = tf.data.Dataset.range(start_index, np.iinfo(np.int64).max)
     return indices.map(load, num_parallel_calls=1, deterministic=True).prefetch(prefetch)
+
+
+def stream_windows(
+    paths: Paths,
+    *,
+    sequence_length: int,
+    batch_size: int,
+    seed: int,
+    start: str = "random",
+    format: str | None = None,
+    preprocess: str = "seed",
+    image_size: tuple[int, int] = (64, 64),
+    use_state: bool = True,
+    action_size: int | None = None,
+    state_size: int | None = None,
+    shuffle_buffer: int = 256,
+    num_parallel: int = 4,
+    num_epochs: int | None = None,
+    skip_batches: int = 0,
+    prefetch: int = 2,
+    skip_bad: bool = False,
+    on_fault: Callable[[Fault], None] | None = None,
+    **settings: Any,
+) -> tf.data.Dataset:
+    """Read windows from shards as they are needed: one window of each episode in each epoch.
+
+    The order of shards, the first frames and the shuffling depend on the seed alone, so the same call yields the same
+    batches; `skip_batches` resumes by reading past what was consumed. Only the frames of the window are decoded.
+
+    Args:
+        paths: A file or folder, or files (as `split_files` returns them).
+        sequence_length: Frames in a window, T; the pictures' (H, W) is `image_size`.
+        batch_size: Windows in a batch, B; a last, incomplete batch is dropped.
+        seed: Seed of all order.
+        start: "random" first frames, or always the "first" as the original.
+        format: Name of the data format; None recognises it from the first path.
+        preprocess: "seed", "antialias" or "none" (the stored size).
+        image_size: (height, width) in pixels.
+        use_state: False gives zeros for actions and states.
+        action_size: Number of action dimensions of the zeros for data without actions.
+        state_size: The same for states.
+        shuffle_buffer: Windows held for shuffling; 0 keeps the order of the files (for validation).
+        num_parallel: Shards read and decoded side by side.
+        num_epochs: Passes over the data; None goes on for ever.
+        skip_batches: Batches to pass over.
+        prefetch: Batches prepared ahead.
+        skip_bad: Pass over damaged records and episodes that are too short, instead of failing.
+        on_fault: Called with each `Fault` that is passed over, from tf.data's threads.
+        **settings: Settings of the format.
+
+    Returns:
+        A dataset of the same elements as `WindowSource.batch`: frames uint8, actions and states float32.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+        ValueError: An argument is wrong. What is wrong with a record is found while iterating: tf.data then raises its
+            own error, which quotes ours with file and record.
+    """
+    tf = import_tensorflow()
+    if start not in ("random", "first"):
+        raise ValueError(f"start must be one of random, first, got {start!r}")
+    for name, value in (
+        ("sequence_length", sequence_length),
+        ("batch_size", batch_size),
+        ("num_parallel", num_parallel),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if seed < 0 or skip_batches < 0 or shuffle_buffer < 0:
+        raise ValueError(
+            f"seed, skip_batches and shuffle_buffer must not be negative, got {(seed, skip_batches, shuffle_buffer)}"
+        )
+    options = ReadOptions(preprocess, image_size, use_state, sequence_length, settings=settings)
+    reader = _WindowReader(*_all_shards(paths, format), options, seed, start == "random", skip_bad, on_fault)
+    reader = reader.sized(action_size, state_size)
+    spec = element_spec(None, sequence_length, reader.image_size, reader.action_size, reader.state_size)
+
+    epochs = tf.data.Dataset.range(num_epochs if num_epochs is not None else np.iinfo(np.int64).max)
+    jobs = epochs.flat_map(lambda epoch: _jobs_of_epoch(reader, epoch, shuffle_buffer > 0))
+    windows = jobs.interleave(
+        lambda job: tf.data.Dataset.from_generator(reader.windows, args=(job[0], job[1]), output_signature=spec),
+        cycle_length=min(num_parallel, len(reader.shards)),
+        num_parallel_calls=min(num_parallel, len(reader.shards)),
+        deterministic=True,
+    )
+    if shuffle_buffer:
+        windows = windows.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+    batches = windows.batch(batch_size, drop_remainder=True)
+    return batches.skip(skip_batches).prefetch(prefetch)
+
+
+def _jobs_of_epoch(reader: _WindowReader, epoch: tf.Tensor, shuffle: bool) -> tf.data.Dataset:
+    """Return the (epoch, shard) pairs of one epoch in their order."""
+    tf = import_tensorflow()
+
+    def order(epoch: np.ndarray) -> np.ndarray:
+        shards = np.arange(len(reader.shards), dtype=np.int64)
+        if shuffle:
+            shards = np.random.default_rng(np.random.SeedSequence([reader.seed, int(epoch)])).permutation(shards)
+        return np.stack([np.full_like(shards, epoch), shards], axis=1)
+
+    jobs = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64, stateful=False), (None, 2))
+    return tf.data.Dataset.from_tensor_slices(jobs)
+
+
+def _all_shards(paths: Paths, format: str | None) -> tuple[str, list[Path]]:
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
+        raise ValueError("there is no file to read windows from")
+    shards: list[Path] = []
+    for path in listed:
+        format, found = find_shards(path, format=format)
+        shards += found
+    return format or "", shards
+
+
+@dataclass(frozen=True)
+class _WindowReader:
+    """Reads one window of each episode of a shard."""
+
+    format: str
+    shards: list[Path]
+    options: ReadOptions
+    seed: int
+    random_start: bool
+    skip_bad: bool
+    on_fault: Callable[[Fault], None] | None
+    image_size: tuple[int, int] = (0, 0)
+    action_size: int = 0
+    state_size: int = 0
+
+    def sized(self, action_size: int | None, state_size: int | None) -> _WindowReader:
+        """Return the reader with the sizes of the first episode that can be read."""
+        first = next(
+            (each for shard in self.shards for each in self._episodes(shard, 0) if isinstance(each, Episode)), None
+        )
+        if first is None:
+            raise ValueError(
+                f"no episode of at least {self.options.max_frames} frames in {self.shards[0]} and the rest"
+            )
+        return replace(
+            self,
+            image_size=first.image_size,
+            action_size=_agreed("action", first.action_size, action_size),
+            state_size=_agreed("state", first.state_size, state_size),
+        )
+
+    def windows(self, epoch: np.ndarray, shard: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the windows of one shard in one epoch."""
+        length = self.options.max_frames or 0
+        for episode in self._episodes(self.shards[int(shard)], int(epoch)):
+            actions, states = episode.actions, episode.states
+            yield {
+                "frames": episode.frames,
+                "actions": np.zeros((length - 1, self.action_size), np.float32) if actions is None else actions,
+                "states": np.zeros((length, self.state_size), np.float32) if states is None else states,
+            }
+
+    def _episodes(self, shard: Path, epoch: int) -> Iterator[Episode]:
+        options = self.options
+        if self.random_start:
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, self.shards.index(shard)]))
+            options = replace(options, choose_start=lambda num_starts: int(rng.integers(num_starts)))
+        for index, record in enumerate(read_shard(self.format, shard, options)):
+            fault = record if isinstance(record, Fault) else self._short(shard, index, record)
+            if fault is None:
+                yield record
+            elif not self.skip_bad:
+                raise ValueError(f"{fault} (read with skip_bad=True to pass over such records)")
+            elif self.on_fault is not None:
+                self.on_fault(fault)
+
+    def _short(self, shard: Path, index: int, episode: Episode) -> Fault | None:
+        if episode.num_frames == self.options.max_frames:
+            return None
+        message = f"has {episode.num_frames} frames, fewer than the sequence_length {self.options.max_frames}"
+        return Fault(shard, index, message)
+
+
+def _agreed(kind: str, found: int | None, asked: int | None) -> int:
+    if found is not None and asked is not None and found != asked:
+        raise ValueError(f"the data has {kind} size {found}, but {kind}_size={asked} was asked for")
+    return found if found is not None else (asked or 0)

@@ -149,7 +149,7 @@ def read_episodes(
         FileNotFoundError: Nothing is at `path`.
         ValueError: A record cannot be read (names file and record), or an argument is wrong.
     """
-    options = ReadOptions(preprocess, image_size, use_state, max_frames, settings)
+    options = ReadOptions(preprocess, image_size, use_state, max_frames, settings=settings)
     name, shards = find_shards(path, format=format)
     for shard in shards:
         for record in read_shard(name, shard, options):

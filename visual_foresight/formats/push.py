@@ -93,44 +93,47 @@ def parse_episode(record: bytes, options: ReadOptions) -> Episode:
     """
     features = Features(record)
     stored = features.num_steps(IMAGE_KEY)
-    kept = stored if options.max_frames is None else min(stored, options.max_frames)
+    start, stop = options.bounds(stored)
     actions = states = None
     if options.use_state:
         actions = _actions(features, stored)
         states = features.rows(STATE_KEY, stored)
-    extras = _extras(features, stored, kept)
-    if actions is not None and len(actions) >= kept:
-        extras[FINAL_ACTION] = actions[kept - 1]
+    extras = cut_extras(_extras(features), stored, start, stop)
+    if actions is not None and len(actions) >= stop:
+        extras[FINAL_ACTION] = actions[stop - 1]
     elif not options.use_state:
         extras.pop(FINAL_ACTION, None)
-    frames, stored_size = decode_steps(features, kept, options)
+    frames, stored_size = decode_steps(features, range(start, stop), options)
     return Episode(
         frames,
-        None if actions is None else actions[: kept - 1],
-        None if states is None else states[:kept],
+        None if actions is None else actions[start : stop - 1],
+        None if states is None else states[start:stop],
         move_pixels(extras, stored_size, options),
         json.loads(features.bytes_at(METADATA_KEY)) if METADATA_KEY in features else {},
     )
 
 
-def decode_steps(features: Features, num_frames: int, options: ReadOptions) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the first frames `[num_frames, H, W, 3]` of a record, and the stored (height, width).
+def decode_steps(features: Features, steps: range, options: ReadOptions) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the frames `[T, H, W, 3]` of some steps of a record, and the stored (height, width).
 
     Raises:
         ValueError: A picture cannot be decoded or differs in size from the first; the message names its key.
     """
     frames: list[np.ndarray] = []
-    first_size = (0, 0)
-    for step in range(num_frames):
+    first_size = None
+    for step in steps:
         key = IMAGE_KEY.format(step)
         try:
             frame, stored_size = decode_frame(features.bytes_at(key), options.preprocess, options.image_size)
         except ValueError as error:
             raise ValueError(f"the key {key!r}: {error}") from None
-        if step and stored_size != first_size:
-            raise ValueError(f"the key {key!r} holds a picture of {stored_size}, step 0 holds one of {first_size}")
-        first_size = stored_size
+        if first_size is None:
+            first_size = stored_size
+        elif stored_size != first_size:
+            raise ValueError(f"the key {key!r} holds a picture of {stored_size}, step {steps[0]} one of {first_size}")
         frames.append(frame)
+    if first_size is None:
+        raise ValueError("has no frame")
     return np.stack(frames), first_size
 
 
@@ -141,13 +144,13 @@ def _actions(features: Features, num_frames: int) -> np.ndarray | None:
     return features.rows(ACTION_KEY, num_frames if has_final else num_frames - 1)
 
 
-def _extras(features: Features, num_frames: int, kept: int) -> dict[str, np.ndarray]:
+def _extras(features: Features) -> dict[str, np.ndarray]:
     extras = {}
     for key in features:
         if key.startswith(EXTRAS_PREFIX):
             stream = io.BytesIO(features.bytes_at(key))
             extras[key.removeprefix(EXTRAS_PREFIX)] = np.lib.format.read_array(stream, allow_pickle=False)
-    return cut_extras(extras, num_frames, 0, kept)
+    return extras
 
 
 class PushWriter:

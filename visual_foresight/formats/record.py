@@ -39,7 +39,9 @@ class ReadOptions:
             or "none" (stored size).
         image_size: Height and width (H, W) in pixels; ignored by "none".
         use_state: False reads images only: no actions, no states, as the original's `use_state=0`.
-        max_frames: Read only the first so many frames of each episode, or None for all.
+        max_frames: Read only so many frames of each episode, or None for all.
+        choose_start: Given the number of possible first frames, returns the one to read `max_frames` from; None reads
+            from the beginning, as the original.
         settings: Settings of one format (for instance `camera`).
 
     Raises:
@@ -50,6 +52,7 @@ class ReadOptions:
     image_size: tuple[int, int] = (64, 64)
     use_state: bool = True
     max_frames: int | None = None
+    choose_start: Callable[[int], int] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,6 +65,12 @@ class ReadOptions:
         object.__setattr__(self, "image_size", size)
         if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1 or None, got {self.max_frames}")
+
+    def bounds(self, num_frames: int) -> tuple[int, int]:
+        """Return the first frame to read of an episode of `num_frames`, and the one after the last."""
+        length = num_frames if self.max_frames is None else min(self.max_frames, num_frames)
+        start = 0 if self.choose_start is None else self.choose_start(num_frames - length + 1)
+        return start, start + length
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,10 @@ def resize_frames(frames: np.ndarray, preprocess: str, image_size: tuple[int, in
 
 
 def preprocess_episode(episode: Episode, options: ReadOptions) -> Episode:
-    """Apply `max_frames`, crop and resize to an episode that was read at its stored size."""
-    if options.max_frames is not None and episode.num_frames > options.max_frames:
-        episode = episode.window(0, options.max_frames)
+    """Cut, crop and resize an episode that was read at its stored length and size."""
+    start, stop = options.bounds(episode.num_frames)
+    if stop - start < episode.num_frames:
+        episode = episode.window(start, stop - start)
     frames = resize_frames(episode.frames, options.preprocess, options.image_size)
     if frames.shape == episode.frames.shape:
         return episode
