@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight import quiet_start
+from visual_foresight.envs import registration
 
 __version__ = "0.1.0"
 
@@ -60,4 +61,4 @@ def __dir__() -> list[str]:
 
 
 quiet_start.install()
-importlib.import_module("visual_foresight.envs")  # registers the environments
+registration.register()  # by name only: MuJoCo and the network load when an environment is made
