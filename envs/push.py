@@ -16,6 +16,7 @@ from visual_foresight.envs.renderer import RayRenderer
 from visual_foresight.envs.scene import MAX_OBJECTS, TIP_LIMIT, Scene, check_num_objects, check_split, sample_scene
 from visual_foresight.envs.tasks import Task
 
+ENVIRONMENT_VERSION = 1  # raised by every change of physics or pixels; data sets record it
 STATE_FORMAT = 1
 TIP_PIXEL_HEIGHT = 0.034  # [m]; at the height of a typical object's top, so that tip and object pixels can be compared
 RENDERERS = ("ray", "gl")
@@ -93,7 +94,7 @@ class PushEnv(gymnasium.Env):
         self.terminate_on_success = terminate_on_success
         self.camera = PUSH_CAMERA.resized(*_size(image_size, "image_size"))
         self._render_camera = PUSH_CAMERA.resized(*_size(render_size, "render_size"))
-        self._drawing = {"renderer": renderer, "supersampling": supersampling, "shadows": shadows}
+        self.drawing = {"renderer": renderer, "supersampling": supersampling, "shadows": shadows}
         self._renderer = self._make_renderer(self.camera)
         self._render_renderer: Any = None
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -252,11 +253,11 @@ class PushEnv(gymnasium.Env):
         self._physics.start()
 
     def _make_renderer(self, camera):
-        if self._drawing["renderer"] == "gl":
+        if self.drawing["renderer"] == "gl":
             from visual_foresight.envs.gl_renderer import GlRenderer
 
             return GlRenderer(camera)
-        return RayRenderer(camera, supersampling=self._drawing["supersampling"], shadows=self._drawing["shadows"])
+        return RayRenderer(camera, supersampling=self.drawing["supersampling"], shadows=self.drawing["shadows"])
 
     def _observation(self) -> dict[str, np.ndarray]:
         return {

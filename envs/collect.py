@@ -1,0 +1,383 @@
+"""Collects episodes on all cores: one pure function from a range of seeds to a shard, complete or absent.
+
+Episode i depends on the settings, the seed and i alone, so the data do not depend on the number of workers, on the order in
+which shards are finished, or on whether the run was stopped and resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+from visual_foresight.envs.arm import CONTROL_HZ, STEP_METRES
+from visual_foresight.envs.policies import Policy, make_policy, parse_policy
+from visual_foresight.envs.push import ENVIRONMENT_VERSION, PushEnv
+from visual_foresight.envs.registration import PUSH_ID
+from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_split
+
+from visual_foresight.episode import Episode
+from visual_foresight.formats import ShardWriter, writable_format
+
+MANIFEST = "collection.json"
+MANIFEST_VERSION = 1
+MOVED_METRES = 0.02  # an object counts as moved beyond this ...
+MOVED_STEPS = 15  # ... within so many steps
+
+_COUNTS = ("episodes", "frames", "moved", "hidden", "objects", "escaped")
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What decides the data of a collection.
+
+    Args:
+        episodes: number of them.
+        steps: actions of an episode; it has one frame more.
+        policy: a policy's name or a mixture by weight, such as `"scripted=0.6,smooth=0.3,uniform=0.1"`.
+        split: `"train"` or `"novel"` objects.
+        num_objects: smallest and largest number of objects.
+        seed: of everything.
+        shard_size: episodes of one file.
+        format: `"npz"` or `"push"`.
+        image_size: rows and columns of the frames.
+
+    Raises:
+        ValueError: a value is unknown or out of range.
+    """
+
+    episodes: int
+    steps: int = 20
+    policy: str = "scripted=0.6,smooth=0.3,uniform=0.1"
+    split: str = "train"
+    num_objects: tuple[int, int] = (1, 3)
+    seed: int = 0
+    shard_size: int = 100
+    format: str = "npz"
+    image_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for name in ("episodes", "steps", "shard_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        parse_policy(self.policy)
+        check_split(self.split)
+        writable_format(self.format)
+        object.__setattr__(self, "num_objects", check_num_objects(self.num_objects))
+
+    @property
+    def num_shards(self) -> int:
+        """Number of files."""
+        return math.ceil(self.episodes / self.shard_size)
+
+    def indices(self, shard: int) -> range:
+        """Numbers of the episodes of one file."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.episodes))
+
+    def file_name(self, shard: int) -> str:
+        """Name of one file."""
+        return f"episodes-{shard:05d}{writable_format(self.format).suffix}"
+
+
+def make_environment(settings: CollectSettings) -> PushEnv:
+    """The environment that a collection runs in; one serves for all its episodes."""
+    return PushEnv(image_size=settings.image_size, split=settings.split, num_objects=settings.num_objects)
+
+
+def run_episode(env: PushEnv, policy: Policy, settings: CollectSettings, index: int) -> Episode:
+    """Runs episode `index` of a collection: a pure function of the settings and the index.
+
+    Args:
+        env: from `make_environment(settings)`; its own state does not matter.
+        policy: from `make_policy(settings.policy)`; its own state does not matter.
+        settings: of the collection.
+        index: of the episode.
+    """
+    env_seed, policy_seed = np.random.SeedSequence([settings.seed, index]).spawn(2)
+    scene_seed = int(env_seed.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    observation, info = env.reset(seed=scene_seed)
+    policy.reset(env.scene, np.random.default_rng(policy_seed))
+    records = [_record(env, observation, info)]
+    actions = []
+    for _ in range(settings.steps):
+        action = policy.act(observation["state"], info)
+        observation, _, _, _, info = env.step(action)
+        actions.append(action)
+        records.append(_record(env, observation, info))
+    columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
+    return Episode(
+        frames=columns.pop("frames"),
+        actions=np.stack(actions),
+        states=columns.pop("states"),
+        extras=columns,
+        metadata={
+            "seed": scene_seed,
+            "collection_seed": settings.seed,
+            "index": index,
+            "policy": policy.name,
+            "split": settings.split,
+            "scene": env.scene.to_json(),
+            **environment_metadata(env),
+        },
+    )
+
+
+def _record(env: PushEnv, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    single = ("object_positions", "object_pixels", "tip_pixel")
+    return {
+        "frames": observation["image"],
+        "states": observation["state"],
+        "simulator_state": env.physics.get_state(),
+        **{name: info[name].astype(np.float32) for name in single},
+        **{name: np.asarray(info[name]) for name in ("object_hidden", "object_present", "contact")},
+    }
+
+
+def environment_metadata(env: PushEnv) -> dict[str, Any]:
+    """Identity of the environment, its camera and its action space; JSON-plain."""
+    return {
+        "environment": PUSH_ID,
+        "environment_version": ENVIRONMENT_VERSION,
+        "mujoco_version": mujoco.__version__,
+        "camera": env.camera.digest(),
+        "renderer": dict(env.drawing),
+        "action_names": ["dx", "dy"],
+        "action_low": env.action_space.low.tolist(),
+        "action_high": env.action_space.high.tolist(),
+        "state_names": ["tip_x", "tip_y"],
+        "metres_per_step": STEP_METRES,
+        "control_hz": CONTROL_HZ,
+    }
+
+
+def collect_shard(
+    settings: CollectSettings, directory: str, shard: int, on_episode: Callable[[], None] | None = None
+) -> dict[str, dict[str, int]]:
+    """Runs the episodes of one shard and writes its file, complete or not at all.
+
+    Args:
+        settings: of the collection.
+        directory: where the file goes.
+        shard: its number.
+        on_episode: called after each episode.
+
+    Returns:
+        Counts for each policy; see `merge_counts`.
+    """
+    env, policy = make_environment(settings), make_policy(settings.policy)
+    counts: dict[str, dict[str, int]] = {}
+    with ShardWriter(Path(directory) / settings.file_name(shard), format=settings.format) as writer:
+        for index in settings.indices(shard):
+            episode = run_episode(env, policy, settings, index)
+            writer.add(episode)
+            merge_counts(counts, {policy.name: _count(episode)})
+            if on_episode is not None:
+                on_episode()
+    return counts
+
+
+def _count(episode: Episode) -> dict[str, int]:
+    present = episode.extras["object_present"]
+    positions = episode.extras["object_positions"][..., :2]
+    shift = np.linalg.norm(positions[: MOVED_STEPS + 1] - positions[0], axis=-1)
+    return {
+        "episodes": 1,
+        "frames": episode.num_frames,
+        "moved": int(shift.max() > MOVED_METRES),
+        "hidden": int(episode.extras["object_hidden"].sum()),
+        "objects": int(present.sum()),
+        "escaped": int((np.abs(positions) > BIN_HALF_SIZE).any()),
+    }
+
+
+def merge_counts(total: dict[str, dict[str, int]], more: Mapping[str, Mapping[str, int]]) -> None:
+    """Adds counts of policies in place: episodes, frames, episodes that moved an object, (hidden) objects in frames, escapes."""
+    for policy, counts in more.items():
+        row = total.setdefault(policy, dict.fromkeys(_COUNTS, 0))
+        for name in _COUNTS:
+            row[name] += counts[name]
+
+
+# One per worker process: a counter in shared memory from which the parent draws its progress bar.
+_progress: Any = None
+
+
+def _start_worker(progress: Any) -> None:
+    global _progress
+    _progress = progress
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+
+
+def _advance() -> None:
+    with _progress.get_lock():
+        _progress.value += 1
+
+
+def _work(settings: CollectSettings, directory: str, shard: int) -> dict[str, dict[str, int]]:
+    return collect_shard(settings, directory, shard, _advance)
+
+
+def collect_episodes(
+    directory: str | os.PathLike[str],
+    settings: CollectSettings,
+    *,
+    workers: int | None = None,
+    resume: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Collects episodes into a directory of shards with a manifest, `collection.json`.
+
+    Args:
+        directory: made if missing; must not hold another collection.
+        settings: what to collect.
+        workers: processes; None means one for each core that this process may use.
+        resume: continue a stopped collection of the same settings; files that are complete are kept.
+        on_progress: called now and then with the number of new episodes since the last call.
+
+    Returns:
+        A report: counts by policy, shares, rate [episodes/s], share of busy cores.
+
+    Raises:
+        ValueError: the directory holds a collection and `resume` is off, or one of other settings or versions.
+    """
+    directory = Path(directory)
+    workers = workers or len(os.sched_getaffinity(0))
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    manifest = _open_manifest(directory, settings, resume)
+    finished = {shard for shard in manifest["shards"] if (directory / settings.file_name(int(shard))).is_file()}
+    manifest["shards"] = {shard: manifest["shards"][shard] for shard in finished}
+    _write_manifest(directory, manifest)
+    missing = [shard for shard in range(settings.num_shards) if str(shard) not in finished]
+    if on_progress is not None:
+        on_progress(sum(len(settings.indices(int(shard))) for shard in finished))
+    started, busy_before = time.perf_counter(), _cpu_seconds()
+    for shard, counts in _run(settings, str(directory), missing, min(workers, max(1, len(missing))), on_progress):
+        manifest["shards"][str(shard)] = counts
+        _write_manifest(directory, manifest)
+    seconds, busy = time.perf_counter() - started, _cpu_seconds() - busy_before
+    new = sum(len(settings.indices(shard)) for shard in missing)
+    return _report(manifest, directory, new, seconds, busy / (seconds * workers) if new else 0.0, workers)
+
+
+def _run(
+    settings: CollectSettings,
+    directory: str,
+    shards: list[int],
+    workers: int,
+    on_progress: Callable[[int], None] | None,
+) -> Iterator[tuple[int, dict[str, dict[str, int]]]]:
+    """Yields each shard's number and counts as soon as it is finished."""
+    if not shards:
+        return
+    context = get_context("spawn")
+    counter, shown = context.Value("l", 0), 0
+    with ProcessPoolExecutor(workers, context, _start_worker, (counter,)) as pool:
+        futures = {pool.submit(_work, settings, directory, shard): shard for shard in shards}
+        try:
+            while futures:
+                done, _ = wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
+                if on_progress is not None and counter.value > shown:
+                    on_progress(counter.value - shown)
+                    shown = counter.value
+                for future in done:
+                    yield futures.pop(future), future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> dict[str, Any]:
+    wanted = _identity(settings)
+    path = directory / MANIFEST
+    if not path.exists():
+        if directory.is_dir() and any(directory.glob("episodes-*")):
+            raise ValueError(f"{directory} holds episodes but no {MANIFEST}; choose an empty directory")
+        return {**wanted, "shards": {}}
+    if not resume:
+        raise ValueError(
+            f"{directory} holds a collection already; continue it with --resume or choose another directory"
+        )
+    try:
+        manifest = json.loads(path.read_text())
+        differing = [name for name in wanted if manifest[name] != wanted[name] and name != "settings"]
+        found = manifest["settings"]
+        differing += [f"settings.{name}" for name in wanted["settings"] if found.get(name) != wanted["settings"][name]]
+        manifest["shards"] = dict(manifest["shards"])
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); collect into another directory") from error
+    if differing:
+        raise ValueError(
+            f"{directory} was collected with other values of {', '.join(differing)}; a collection is never mixed: "
+            "resume it with its own settings or choose another directory"
+        )
+    for leftover in directory.glob(".episodes-*.partial"):
+        leftover.unlink(missing_ok=True)
+    return manifest
+
+
+def _identity(settings: CollectSettings) -> dict[str, Any]:
+    about = environment_metadata(make_environment(settings))
+    about["settings"] = {**asdict(settings), "num_objects": list(settings.num_objects)}
+    return {"collection_version": MANIFEST_VERSION, **about}
+
+
+def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", suffix=".json.partial", delete=False) as file:
+        json.dump(
+            {**manifest, "shards": dict(sorted(manifest["shards"].items(), key=lambda item: int(item[0])))},
+            file,
+            indent=1,
+        )
+    os.replace(file.name, directory / MANIFEST)
+
+
+def _report(manifest, directory: Path, new: int, seconds: float, busy: float, workers: int) -> dict[str, Any]:
+    policies: dict[str, dict[str, int]] = {}
+    for counts in manifest["shards"].values():
+        merge_counts(policies, counts)
+    total: dict[str, dict[str, int]] = {}
+    for counts in policies.values():
+        merge_counts(total, {"all": counts})
+    return {
+        "directory": str(directory),
+        "episodes": total["all"]["episodes"],
+        "new_episodes": new,
+        "seconds": round(seconds, 2),
+        "episodes_per_second": round(new / seconds, 2),
+        "workers": workers,
+        "cores_busy": round(busy, 3),
+        **_shares(total["all"]),
+        "policies": {
+            name: {"episodes": counts["episodes"], **_shares(counts)} for name, counts in sorted(policies.items())
+        },
+    }
+
+
+def _shares(counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "moved_share": round(counts["moved"] / counts["episodes"], 4),
+        "hidden_share": round(counts["hidden"] / counts["objects"], 4),
+        "escaped": counts["escaped"],
+    }
