@@ -10,7 +10,7 @@ import numpy as np
 
 from visual_foresight.episode import Episode
 
-__all__ = ["DEVIATION_FLOOR", "Statistics"]
+__all__ = ["DEVIATION_FLOOR", "Moments", "Statistics"]
 
 DEVIATION_FLOOR = 1e-6
 """A dimension that deviates less than this is constant: its deviation is stored as 1, so that dividing does nothing."""
@@ -67,7 +67,7 @@ class Statistics:
         Raises:
             ValueError: There is no episode, or episodes differ in action or state size.
         """
-        actions, states, num_frames, num_episodes = _Moments("action"), _Moments("state"), 0, 0
+        actions, states, num_frames, num_episodes = Moments("action"), Moments("state"), 0, 0
         for episode in episodes:
             actions.add(episode.actions)
             states.add(episode.states)
@@ -102,16 +102,26 @@ class Statistics:
         )
 
 
-class _Moments:
-    """Running mean and sum of squared deviations (Chan, Golub, LeVeque 1983, eq. 1.5): no cancellation, one pass."""
+class Moments:
+    """Running mean and sum of squared deviations (Chan, Golub, LeVeque 1983, eq. 1.5): no cancellation, one pass.
+
+    Args:
+        kind: What is measured ("action", "state"), for messages.
+    """
 
     def __init__(self, kind: str) -> None:
+        """Start with nothing measured."""
         self.kind = kind
         self.count = 0
         self.mean: np.ndarray | None = None
         self.squares: np.ndarray | None = None
 
     def add(self, rows: np.ndarray | None) -> None:
+        """Measure rows `[N, size]`; None or no row changes nothing.
+
+        Raises:
+            ValueError: The size differs from that of the rows before.
+        """
         if rows is None or not len(rows):
             return
         rows = rows.astype(np.float64)
@@ -130,6 +140,7 @@ class _Moments:
         self.count = total
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation `[size]`; the deviation of a constant dimension is 1."""
         if self.mean is None or self.squares is None:
             return np.zeros(0), np.zeros(0)
         deviation = np.sqrt(self.squares / self.count)

@@ -1,0 +1,157 @@
+"""Converting a data set of any format to one that is written here, complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from visual_foresight.episode import Episode
+from visual_foresight.formats import Fault, ReadOptions, ShardWriter, find_shards, read_shard, writable_format
+
+__all__ = ["Conversion", "convert"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass
+class Conversion:
+    """What a conversion did."""
+
+    source_format: str
+    format: str
+    files: list[str] = field(default_factory=list)
+    num_episodes: int = 0
+    num_frames: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+def convert(
+    source: PathLike,
+    destination: PathLike,
+    *,
+    to: str | None = None,
+    source_format: str | None = None,
+    options: ReadOptions | None = None,
+    encoding: str | None = None,
+    quality: int = 95,
+    episodes_per_file: int = 256,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> Conversion:
+    """Read episodes and write them in another format.
+
+    Args:
+        source: A file or folder of any format.
+        destination: A file name that ends in the format's suffix (one file), else a folder (several files).
+        to: "push" or "npz"; None takes it from the suffix of `destination`.
+        source_format: Name of the source's format; None recognises it.
+        options: How to read; the stored size unless told.
+        encoding: How frames are stored; see `write_episodes`.
+        quality: JPEG quality.
+        episodes_per_file: Episodes in each file of a folder.
+        skip_bad: Pass over damaged records and list them; else the first one ends the conversion.
+        overwrite: Replace a destination that exists.
+        on_episode: Called with each episode that was written.
+
+    Raises:
+        FileNotFoundError: There is no source.
+        FileExistsError: The destination exists.
+        ValueError: An argument is wrong, a record is damaged, or there is no episode.
+    """
+    destination = Path(destination)
+    name, shards = find_shards(source, format=source_format)
+    to = to or _format_of(destination)
+    suffix = writable_format(to).suffix
+    if episodes_per_file < 1:
+        raise ValueError(f"episodes_per_file must be at least 1, got {episodes_per_file}")
+    if destination.exists() and not overwrite and not (destination.is_dir() and not any(destination.iterdir())):
+        raise FileExistsError(f"{destination} exists: choose another name or pass --overwrite")
+    if destination.exists() and any(shard.resolve().is_relative_to(destination.resolve()) for shard in shards):
+        raise ValueError(f"{destination} holds the source: choose another destination")
+    report = Conversion(name, to)
+    episodes = _episodes(name, shards, options or ReadOptions(preprocess="none"), skip_bad, report, on_episode)
+    writing = {"format": to, "encoding": encoding, "quality": quality}
+    if suffix in destination.name:
+        with ShardWriter(destination, **writing) as shard:
+            for episode in episodes:
+                shard.add(episode)
+            _require_some(report, source)
+        report.files.append(str(destination))
+    else:
+        _write_folder(destination, episodes, writing, suffix, episodes_per_file, report, source)
+    return report
+
+
+def _format_of(destination: Path) -> str:
+    if destination.suffix == ".npz":
+        return "npz"
+    if ".tfrecord" in destination.name:
+        return "push"
+    raise ValueError(f"name the format to write with --to=push or --to=npz: the suffix of {destination} does not tell")
+
+
+def _episodes(
+    name: str,
+    shards: list[Path],
+    options: ReadOptions,
+    skip_bad: bool,
+    report: Conversion,
+    on_episode: Callable[[Episode], None] | None,
+) -> Iterator[Episode]:
+    for shard in shards:
+        for record in read_shard(name, shard, options):
+            if isinstance(record, Fault):
+                if not skip_bad:
+                    raise ValueError(f"{record} (pass over such records with --skip_bad)")
+                report.skipped.append(str(record))
+                continue
+            height, width = record.image_size
+            # A predictor must know how its pictures were made small: the two ways differ visibly.
+            origin = {"format": name, "preprocess": options.preprocess, "image_size": [height, width]}
+            yield replace(record, metadata={**record.metadata, "converted_from": origin})
+            report.num_episodes += 1
+            report.num_frames += record.num_frames
+            if on_episode is not None:
+                on_episode(record)
+
+
+def _write_folder(
+    destination: Path,
+    episodes: Iterator[Episode],
+    writing: dict,
+    suffix: str,
+    episodes_per_file: int,
+    report: Conversion,
+    source: PathLike,
+) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent))
+    try:
+        names = []
+        following = next(episodes, None)
+        while following is not None:
+            names.append(f"episodes-{len(names):05d}{suffix}")
+            with ShardWriter(temporary / names[-1], **writing) as shard:
+                while following is not None and shard.num_episodes < episodes_per_file:
+                    shard.add(following)
+                    following = next(episodes, None)
+        _require_some(report, source)
+        temporary.chmod(0o755)
+        if destination.is_dir():
+            shutil.rmtree(destination)
+        elif destination.exists():
+            destination.unlink()
+        os.replace(temporary, destination)
+        report.files += [str(destination / name) for name in names]
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_some(report: Conversion, source: PathLike) -> None:
+    if not report.num_episodes:
+        raise ValueError(f"{source} holds no episode that can be read ({len(report.skipped)} damaged records)")
