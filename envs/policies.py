@@ -88,20 +88,21 @@ class ScriptedPolicy:
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """See `Policy.reset`."""
         self._rng = rng
-        self._radii = np.array([item.shape.radius for item in scene.objects])
+        self._shapes = [item.shape for item in scene.objects]
+        self._radii = np.array([shape.radius for shape in self._shapes])
         self._phase = "choose"
         self._steps_left = 0
 
     def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
         """See `Policy.act`."""
         tip = np.asarray(state, np.float64)
-        centres = np.asarray(info["object_positions"])[: len(self._radii), :2]
+        poses = np.asarray(info["object_positions"], np.float64)[: len(self._radii)]
         if self._phase != "choose" and self._steps_left <= 0:
             self._phase = "choose"
         if self._phase == "push" and self._along(tip) >= self._push_length:
             self._phase = "choose"
         if self._phase == "choose":
-            self._choose(tip, centres)
+            self._choose(tip, poses)
         if self._phase == "approach" and math.dist(tip, self._beside) < 0.012:
             self._phase, self._steps_left = "push", 9
         self._steps_left -= 1
@@ -110,39 +111,42 @@ class ScriptedPolicy:
             wish = self._beside + self._direction * (max(self._along(tip), 0.0) + 0.05) - tip
             velocity = wish / math.hypot(*wish) * self._speed
         else:
-            wish = self._way_around(tip, centres) - tip
+            wish = self._way_around(tip, poses[:, :2]) - tip
             velocity = wish / max(math.hypot(*wish), STEP_METRES)
         return _clipped(velocity + self._rng.normal(0, self.noise, 2))
 
     def _along(self, tip: np.ndarray) -> float:
         return float((tip - self._beside) @ self._direction)
 
-    def _choose(self, tip: np.ndarray, centres: np.ndarray) -> None:
+    def _choose(self, tip: np.ndarray, poses: np.ndarray) -> None:
         """Draws an object and a side of it, the nearer the likelier, among those the finger can stand at."""
         rng, rows = self._rng, []
         for _ in range(24):
-            index = int(rng.integers(len(centres)))
-            angle = rng.uniform(-math.pi, math.pi)
+            index = int(rng.integers(len(poses)))
+            centre, angle = poses[index, :2], rng.uniform(-math.pi, math.pi)
             direction = np.array([math.cos(angle), math.sin(angle)])
-            offset = (
-                rng.choice((-1, 1)) * rng.uniform(0.3, 0.75) if rng.random() < self.glancing else rng.uniform(-0.2, 0.2)
-            )
             gap = self._radii[index] + TIP_RADIUS + self._CLEARANCE + 0.004
-            sideways = np.array([-direction[1], direction[0]]) * offset * self._radii[index]
-            beside = centres[index] - direction * gap + sideways
-            away = np.hypot(*(centres - beside).T) - self._radii - TIP_RADIUS
-            room = TIP_LIMIT - np.abs(centres[index] + 0.06 * direction).max()  # pushing into a wall moves nothing
-            free = np.abs(beside).max() <= TIP_LIMIT - 0.004 and np.delete(away, index).min(initial=1.0) > 0.004
-            cost = (
-                self._detour(tip, beside, centres[index], self._radii[index])
-                + (0 if free else 1)
-                + (0.3 if room < 0.03 else 0)
+            sideways = np.array([-direction[1], direction[0]]) * self._offset(
+                index, angle + math.pi / 2 - poses[index, 2]
             )
+            beside = centre - direction * gap + sideways
+            away = np.hypot(*(poses[:, :2] - beside).T) - self._radii - TIP_RADIUS
+            blocked = np.abs(beside).max() > TIP_LIMIT - 0.004 or np.delete(away, index).min(initial=1.0) <= 0.004
+            at_wall = np.abs(centre + 0.06 * direction).max() > TIP_LIMIT - 0.03  # a push into a wall moves nothing
+            cost = self._detour(tip, beside, centre, self._radii[index]) + 1.0 * blocked + 0.3 * at_wall
             rows.append((cost / 0.05 - rng.gumbel(), index, direction, np.clip(beside, -TIP_LIMIT, TIP_LIMIT), gap))
         _, index, self._direction, self._beside, gap = min(rows, key=lambda row: row[0])
         self._push_length = gap + rng.uniform(0.04, 0.16)
         self._speed = rng.uniform(0.5, 1.0)
         self._phase, self._steps_left = "approach", 11
+
+    def _offset(self, index: int, angle: float) -> float:
+        """Where to aim [m] along the direction at `angle` in the object's frame: near its middle, or at one flank."""
+        low, high = self._shapes[index].extent(angle)
+        middle, half = (low + high) / 2, (high - low) / 2
+        if self._rng.random() < self.glancing:
+            return middle + half * float(self._rng.choice((-1, 1)) * self._rng.uniform(0.3, 0.85))
+        return middle + half * self._rng.uniform(-0.25, 0.25)
 
     def _detour(self, tip: np.ndarray, goal: np.ndarray, centre: np.ndarray, radius: float) -> float:
         """Length of the way to `goal` [m], roughly: the straight line, or part of the circle about the object."""

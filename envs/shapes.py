@@ -49,6 +49,16 @@ class Primitive:
         across = np.abs(-sine * offset[..., 0] + cosine * offset[..., 1])
         return np.minimum(self.half_size[0] - along, self.half_size[1] - across)
 
+    def extent(self, angle: float) -> tuple[float, float]:
+        """Lowest and highest coordinate [m] along the direction at `angle` [rad]."""
+        middle = math.cos(angle) * self.position[0] + math.sin(angle) * self.position[1]
+        if self.kind == "cylinder":
+            half = self.half_size[0]
+        else:
+            turned = angle - self.yaw
+            half = abs(math.cos(turned)) * self.half_size[0] + abs(math.sin(turned)) * self.half_size[1]
+        return middle - half, middle + half
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -71,6 +81,11 @@ class Shape:
     def depth(self, points: np.ndarray) -> np.ndarray:
         """Depth `[...]` [m] of points `[..., 2]` inside the outline; negative outside."""
         return np.max([part.depth(points) for part in self.primitives], axis=0)
+
+    def extent(self, angle: float) -> tuple[float, float]:
+        """Lowest and highest coordinate [m] of the outline along the direction at `angle` [rad]."""
+        lows, highs = zip(*(part.extent(angle) for part in self.primitives), strict=True)
+        return min(lows), max(highs)
 
 
 def _box(half_x: float, half_y: float, x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> Primitive:
