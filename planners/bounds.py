@@ -61,7 +61,9 @@ class ActionBounds:
 
     def clip(self, actions: np.ndarray) -> np.ndarray:
         """Actions [..., A] as float32 inside the Box (a new array)."""
-        return np.clip(np.asarray(actions, np.float32), self.low, self.high)
+        # Clipped before the cast: what overflows float32 is beyond a limit, or beyond what a plan can say.
+        largest = np.finfo(np.float32).max
+        return np.clip(np.clip(actions, self.low, self.high), -largest, largest).astype(np.float32)
 
     @property
     def still(self) -> np.ndarray:

@@ -50,7 +50,7 @@ class CEM:
     action_repeat: int = 1
     initial_deviation: float = 0.7
     deviation_floor: float = 0.1
-    smoothing: float = 0.5
+    smoothing: float = 0.1
     keep_fraction: float = 1.0
     decay: float = 1.0
     unbounded_scale: float = 1.0

@@ -54,7 +54,7 @@ class GaussianSettings:
 def gaussian_steps(settings: GaussianSettings, problem: Problem, search: Search) -> SearchSteps:
     """Yield candidates [K, H, A], take their costs [K], refit; one iteration per entry of ``settings.counts``."""
     bounds = problem.bounds
-    mean = block_means(problem.center, settings.action_repeat)  # [M, A]
+    mean = block_means(problem.center.astype(np.float64), settings.action_repeat)  # [M, A]
     deviation = np.broadcast_to(settings.initial_deviation * bounds.scale, mean.shape)
     floor = settings.deviation_floor * bounds.scale
     elites = problem.given[:0]
@@ -75,7 +75,7 @@ def gaussian_steps(settings: GaussianSettings, problem: Problem, search: Search)
         carried = int(np.ceil(settings.carry_fraction * len(elites)))
         search.elites, search.elite_costs = elites[:carried], elite_costs[:carried]
         mean_cost = float(elite_costs.mean()) if len(elites) else np.inf
-        search.record(candidates, costs, deviation=float(np.mean(deviation)), elite_cost=mean_cost)
+        search.record(candidates, costs, deviation=float(np.mean(deviation, dtype=np.float64)), elite_cost=mean_cost)
         if len(elites):
             mean, deviation = _refit(settings, elites, mean, deviation, floor)
         given = problem.given[:0]
@@ -106,7 +106,7 @@ def _refit(
     settings: GaussianSettings, elites: np.ndarray, mean: np.ndarray, deviation: np.ndarray, floor: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of the elites' macro actions [M, A], smoothed and floored."""
-    blocks = block_means(elites, settings.action_repeat).astype(np.float64)  # sums of float32 limits may overflow
+    blocks = block_means(elites.astype(np.float64), settings.action_repeat)  # sums of float32 limits may overflow
     old, new = settings.smoothing, 1.0 - settings.smoothing
     mean = old * mean + new * blocks.mean(axis=0)
     deviation = np.maximum(old * deviation + new * blocks.std(axis=0), floor)

@@ -45,7 +45,7 @@ class MPPI:
     temperature: float = 0.2
     normalise: bool = True
     deviation: float = 0.5
-    deviation_decay: float = 0.7
+    deviation_decay: float = 0.8
     noise_exponent: float = 0.0
     action_repeat: int = 1
     unbounded_scale: float = 1.0
@@ -85,7 +85,7 @@ class MPPI:
     def steps(self, problem: Problem, search: Search) -> SearchSteps:
         """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
         bounds = problem.bounds
-        mean = block_means(problem.center, self.action_repeat)  # [M, A]
+        mean = block_means(problem.center.astype(np.float64), self.action_repeat)  # [M, A]
         deviation = self.deviation * bounds.scale
         given = problem.given
         for count in self._counts:
@@ -94,9 +94,9 @@ class MPPI:
             search.keep_best(candidates, costs)
             weights = softmin_weights(costs, self.temperature, normalise=self.normalise)
             average = float(np.sum(np.where(weights > 0, costs, 0.0) * weights)) if weights.any() else np.inf
-            search.record(candidates, costs, deviation=float(np.mean(deviation)), elite_cost=average)
+            search.record(candidates, costs, deviation=float(np.mean(deviation, dtype=np.float64)), elite_cost=average)
             if weights.any():
-                mean = np.einsum("k,kma->ma", weights, block_means(candidates, self.action_repeat))
+                mean = np.einsum("k,kma->ma", weights, block_means(candidates.astype(np.float64), self.action_repeat))
             deviation = deviation * self.deviation_decay
             given = hold(bounds.clip(mean), self.action_repeat, problem.horizon)[None]  # the mean opens the next batch
         costs = yield given

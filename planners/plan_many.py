@@ -42,6 +42,8 @@ def plan_many(
         ValueError: sequences of different lengths, and whatever ``planner.plan`` raises for one environment.
     """
     num_environments = len(rngs)
+    if num_environments == 0:
+        raise ValueError("plan_many needs at least one generator, one for each environment")
     given = {"incumbent": incumbents, "elites": elites, "proposals": proposals}
     for name, values in given.items():
         if values is not None and len(values) != num_environments:

@@ -73,7 +73,9 @@ class RandomShooting:
             candidates = np.concatenate([given[:count], drawn])
             costs = yield candidates
             search.keep_best(candidates, costs)
-            deviation = float(np.mean(problem.bounds.scale)) / np.sqrt(3.0)  # of a uniform law over the range
+            deviation = float(np.mean(problem.bounds.scale, dtype=np.float64)) / np.sqrt(
+                3.0
+            )  # of a uniform law over the range
             search.record(candidates, costs, deviation=deviation, elite_cost=search.best_cost)
             given = given[:0]
 
