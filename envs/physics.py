@@ -31,6 +31,7 @@ _STATE_SPEC = int(
     | mujoco.mjtState.mjSTATE_CTRL
     | mujoco.mjtState.mjSTATE_WARMSTART
 )
+FULL_STATE_SPEC = int(mujoco.mjtState.mjSTATE_FULLPHYSICS)  # what mujoco.rollout starts from and returns
 STATE_SIZE = (
     9 + 12 * MAX_OBJECTS
 )  # padded to the size of the fullest scene, so that states of all scenes can be stacked

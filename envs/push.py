@@ -248,6 +248,10 @@ class PushEnv(gymnasium.Env):
         self._physics, self.task = physics, task
         return self._observation(), self._info()
 
+    def draw(self, physics: Physics) -> np.ndarray:
+        """Picture `[H, W, 3]` uint8 of any scene as this environment's camera and renderer see it."""
+        return self._renderer.render(physics)
+
     def _begin(self, scene: Scene, task: Task | None) -> None:
         self._physics, self.task = Physics(scene), task
         self._physics.start()
