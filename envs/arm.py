@@ -1,7 +1,8 @@
 """The pusher: a thin vertical finger under a thin, steep forearm that hangs from a carriage outside the picture.
 
-The carriage translates and never turns, so the whole arm is one rigid picture that shifts with the tip (the easiest motion for
-a model that predicts by moving pixels), and it covers a strip of about 2.5 pixels only. Just the finger touches objects.
+The carriage translates and never turns, so the whole arm is one rigid picture that shifts with the tip (the easiest
+motion for a model that predicts by moving pixels), and it covers a strip of about 2.5 pixels only. Just the finger
+touches objects.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ def arm_body_xml(limit: float) -> str:
   <inertial pos="0 0 0.05" mass="{_MASS}" diaginertia="0.001 0.001 0.001"/>
   <geom name="finger" class="touch" type="capsule" size="{TIP_RADIUS}" fromto="0 0 {TIP_RADIUS + 0.002} 0 0 0.08"/>
   <body name="arm_look">
-  <geom name="tip" class="arm" type="cylinder" size="{TIP_RADIUS}" fromto="0 0 0.002 0 0 {TIP_HEIGHT}" rgba="{_TIP_COLOUR}"/>
-  <geom name="rod" class="arm" type="capsule" size="{ROD_RADIUS}" fromto="0 0 {TIP_HEIGHT} 0 0 {wrist}" rgba="{_ROD_COLOUR}"/>
+  <geom name="tip" class="arm" type="cylinder" size="{TIP_RADIUS}" fromto="0 0 0.002 0 0 {TIP_HEIGHT}"
+    rgba="{_TIP_COLOUR}"/>
+  <geom name="rod" class="arm" type="capsule" size="{ROD_RADIUS}" fromto="0 0 {TIP_HEIGHT} 0 0 {wrist}"
+    rgba="{_ROD_COLOUR}"/>
   <geom name="wrist" class="arm" type="sphere" size="{ROD_RADIUS * 1.15}" pos="0 0 {wrist}" rgba="{_ROD_COLOUR}"/>
   <geom name="forearm" class="forearm" type="capsule" size="{FOREARM_RADIUS}"
     fromto="0 0 {wrist} {fx} {fy} {wrist + fz}" rgba="{_FOREARM_COLOUR}"/>
@@ -52,7 +55,7 @@ def arm_body_xml(limit: float) -> str:
 def arm_actuator_xml() -> str:
     """MJCF actuators: a control is the speed of the tip along x or y [m/s].
 
-    Speeds need no feedback to turn an action into controls, and a blocked finger stores nothing that it must first unwind, as
-    it would with position targets.
+    Speeds need no feedback to turn an action into controls, and a blocked finger stores nothing that it must first
+    unwind, as it would with position targets.
     """
     return "".join(f'<velocity name="tip_{axis}" joint="tip_{axis}" kv="{_VELOCITY_GAIN}"/>' for axis in ("x", "y"))

@@ -34,6 +34,7 @@ class Camera:
     width: int = 64
 
     def __post_init__(self):
+        """Check every value."""
         if self.height < 1 or self.width < 1:
             raise ValueError(f"a picture has at least one row and column, got {self.height} x {self.width}")
         if not 0 < self.field_of_view < 180:

@@ -1,7 +1,7 @@
 """Collects episodes on all cores: one pure function from a range of seeds to a shard, complete or absent.
 
-Episode i depends on the settings, the seed and i alone, so the data do not depend on the number of workers, on the order in
-which shards are finished, or on whether the run was stopped and resumed.
+Episode i depends on the settings, the seed and i alone, so the data do not depend on the number of workers, on the
+order in which shards are finished, or on whether the run was stopped and resumed.
 """
 
 from __future__ import annotations
@@ -206,7 +206,12 @@ def _count(episode: Episode) -> dict[str, int]:
 
 
 def merge_counts(total: dict[str, dict[str, int]], more: Mapping[str, Mapping[str, int]]) -> None:
-    """Adds counts of policies in place: episodes, frames, episodes that moved an object, (hidden) objects in frames, escapes."""
+    """Adds counts of policies in place.
+
+    Args:
+        total: changed.
+        more: for each policy: episodes, frames, episodes that moved an object, hidden and all objects in frames, escapes.
+    """
     for policy, counts in more.items():
         row = total.setdefault(policy, dict.fromkeys(_COUNTS, 0))
         for name in _COUNTS:

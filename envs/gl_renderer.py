@@ -21,9 +21,11 @@ class GlRenderer:
     """
 
     def __init__(self, camera: Camera):
+        """See the class."""
         if not hasattr(mujoco, "Renderer"):
             raise ImportError(
-                "renderer='gl' needs MuJoCo's OpenGL renderer: pip install 'visual-foresight[gl]', or use renderer='ray'"
+                "renderer='gl' needs MuJoCo's OpenGL renderer: "
+                "pip install 'visual-foresight[gl]', or use renderer='ray'"
             )
         self.camera = camera
         self._renderer: Any = None

@@ -1,9 +1,9 @@
 """MuJoCo model of a scene and the few operations on it that the rest needs.
 
-Objects move on x, y, z and yaw: they cannot tilt. Each stands on one contact at its centre of mass whose elliptic friction cone
-has a sliding and a turning part, the ellipsoidal limit surface of planar pushing (Goyal, Ruina & Papadopoulos 1991; Howe &
-Cutkosky 1996). Besides being the standard model of dry friction under a flat object, it needs one contact where meshing the
-foot print needs a dozen. The walls are half spaces: nothing gets out.
+Objects move on x, y, z and yaw: they cannot tilt. Each stands on one contact at its centre of mass whose elliptic
+friction cone has a sliding and a turning part, the ellipsoidal limit surface of planar pushing (Goyal, Ruina &
+Papadopoulos 1991; Howe & Cutkosky 1996). Besides being the standard model of dry friction under a flat object, it
+needs one contact where meshing the foot print needs a dozen. The walls are half spaces: nothing gets out.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ NUM_SUBSTEPS = round(1 / (CONTROL_HZ * TIMESTEP))
 WALL_HEIGHT = 0.022  # [m]
 WALL_THICKNESS = 0.030  # [m]
 
-# The parts of mjSTATE_INTEGRATION that ever change here. The solver's warm start is one of them: without it, trajectories that
-# start alike drift apart.
+# The parts of mjSTATE_INTEGRATION that ever change here. The solver's warm start is one of them: without it,
+# trajectories that start alike drift apart.
 _STATE_SPEC = int(
     mujoco.mjtState.mjSTATE_TIME
     | mujoco.mjtState.mjSTATE_QPOS
@@ -91,11 +91,13 @@ def scene_xml(scene: Scene) -> str:
 <default>
   <geom condim="3" solref="0.008 1" solimp="0.95 0.99 0.001" friction="0.3 0 0"/>
   <default class="seen"><geom group="{STATIC_GROUP}" contype="0" conaffinity="0"/></default>
-  <default class="floor"><geom group="{STATIC_GROUP}" contype="0" conaffinity="4" type="plane" size="0 0 0.1"/></default>
-  <default class="wall"><geom group="{CONTACT_GROUP}" contype="0" conaffinity="1" type="plane" size="0 0 1" friction="0.2 0 0"/></default>
+  <default class="floor"><geom group="{STATIC_GROUP}" contype="0" conaffinity="4" type="plane"
+    size="0 0 0.1"/></default>
+  <default class="wall"><geom group="{CONTACT_GROUP}" contype="0" conaffinity="1" type="plane"
+    size="0 0 1" friction="0.2 0 0"/></default>
   <default class="object"><geom group="{OBJECT_GROUP}" contype="1" conaffinity="3"/></default>
-  <default class="foot"><geom group="{CONTACT_GROUP}" contype="4" conaffinity="0" type="sphere" size="{_FOOT_RADIUS}" mass="0"
-    condim="4" priority="1"/></default>
+  <default class="foot"><geom group="{CONTACT_GROUP}" contype="4" conaffinity="0" type="sphere"
+    size="{_FOOT_RADIUS}" mass="0" condim="4" priority="1"/></default>
   <default class="arm"><geom group="{ARM_GROUP}" contype="0" conaffinity="0" mass="0"/></default>
   <default class="forearm"><geom group="{FOREARM_GROUP}" contype="0" conaffinity="0" mass="0"/></default>
   <default class="touch"><geom group="{CONTACT_GROUP}" contype="2" conaffinity="0" mass="0"/></default>
@@ -126,6 +128,7 @@ class Physics:
     """
 
     def __init__(self, scene: Scene):
+        """See the class."""
         self.scene = scene
         self.model = _compiled(scene_xml(scene))
         self.data = mujoco.MjData(self.model)
@@ -153,13 +156,13 @@ class Physics:
         self.refresh()
 
     def refresh(self) -> None:
-        """Recomputes poses and contacts from positions. Leaves the solver's warm start alone, so stepping on is unaffected."""
+        """Recomputes poses and contacts from positions; the solver's warm start, and so the next step, is unaffected."""
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_collision(self.model, self.data)
 
     def get_state(self) -> np.ndarray:
-        """State `[STATE_SIZE]` float64: time, positions, speeds, controls, warm start; zeros for objects that are not there."""
+        """State `[STATE_SIZE]` float64: time, positions, speeds, controls, warm start, then zeros up to the size."""
         state = np.zeros(STATE_SIZE)
         mujoco.mj_getState(self.model, self.data, state[: self.state_size], _STATE_SPEC)
         return state
@@ -173,13 +176,15 @@ class Physics:
         state = np.asarray(state, dtype=np.float64)
         if state.shape != (STATE_SIZE,):
             raise ValueError(
-                f"a simulator state has shape ({STATE_SIZE},), got {state.shape}; take it from save_state() or an episode"
+                f"a simulator state has shape ({STATE_SIZE},), got {state.shape}; "
+                "take it from save_state() or an episode"
             )
         if not np.all(np.isfinite(state)):
             raise ValueError("a simulator state must be finite; record it again with save_state()")
         if np.any(state[self.state_size :]):
             raise ValueError(
-                f"this simulator state belongs to a scene with more than {self.num_objects} objects; restore it with its own scene"
+                f"this simulator state belongs to a scene with more than {self.num_objects} objects; "
+                "restore it with its own scene"
             )
         mujoco.mj_resetData(self.model, self.data)
         mujoco.mj_setState(self.model, self.data, np.ascontiguousarray(state[: self.state_size]), _STATE_SPEC)

@@ -1,6 +1,7 @@
 """Ways to choose actions while collecting data: `uniform`, `smooth`, `scripted`, and mixtures of them by weight.
 
-A policy knows the scene, and the state and `info` of the last step. It draws from its own generator, never from the environment's.
+A policy knows the scene, and the state and `info` of the last step. It draws from its own generator, never from the
+environment's.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class SmoothPolicy:
     name = "smooth"
 
     def __init__(self, correlation: float = 0.8, deviation: float = 0.65):
+        """See the class."""
         self.correlation = correlation
         self.deviation = deviation
 
@@ -70,8 +72,9 @@ class SmoothPolicy:
 class ScriptedPolicy:
     """Goes around to one side of a random object and pushes through it, again and again.
 
-    The finger cannot be lifted, so on its way it keeps clear of every object. Sides are drawn evenly among those it can reach,
-    a part of the pushes is aimed off the middle (glancing), speeds are random, and noise is added to every action.
+    The finger cannot be lifted, so on its way it keeps clear of every object. Sides are drawn evenly among those it
+    can reach, a part of the pushes is aimed off the middle (glancing), speeds are random, and noise is added to every
+    action.
 
     Args:
         noise: deviation of the noise on each component.
@@ -82,6 +85,7 @@ class ScriptedPolicy:
     _CLEARANCE = 0.010  # [m] kept between the finger and objects that it goes around
 
     def __init__(self, noise: float = 0.12, glancing: float = 0.4):
+        """See the class."""
         self.noise = noise
         self.glancing = glancing
 
@@ -197,6 +201,7 @@ class MixedPolicy:
     """
 
     def __init__(self, weights: Mapping[str, float]):
+        """See the class."""
         self._names = tuple(weights)
         self._shares = np.array([weights[name] for name in self._names]) / sum(weights.values())
         self._chosen: Policy = POLICIES[self._names[0]]()

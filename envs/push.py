@@ -28,8 +28,8 @@ class PushEnv(gymnasium.Env):
     """A finger pushes objects of random shape, size, colour, mass and friction about in a bin.
 
     ## Action space
-    `Box(-1, 1, (2,), float32)`: displacement of the finger along x (right) and y (away from the camera) during one control step
-    of 0.1 s; 1 is 0.03 m.
+    `Box(-1, 1, (2,), float32)`: displacement of the finger along x (right) and y (away from the camera) during one
+    control step of 0.1 s; 1 is 0.03 m.
 
     ## Observation space
     `Dict`: `image` `[H, W, 3]` uint8; `state` `[2]` float32, the measured x and y of the finger [m].
@@ -37,16 +37,15 @@ class PushEnv(gymnasium.Env):
     ## Info
     | key | shape | meaning |
     |---|---|---|
-    | `object_positions` | [4, 3] | x, y [m] and yaw [rad] of each object's centre point, zeros where there is no object |
-    | `object_pixels` | [4, 2] | (row, col) of the centre point on the top face |
-    | `object_hidden` | [4] | whether the arm hides that pixel |
-    | `object_present` | [4] | which rows are objects |
-    | `contact` | | whether the finger touches an object |
-    | `tip_pixel` | [2] | (row, col) of the finger at the height of a typical object's top |
+    | `object_positions` | [4, 3] | x, y [m] and yaw [rad] of each object's centre point, zeros where there is no
+    object | | `object_pixels` | [4, 2] | (row, col) of the centre point on the top face | | `object_hidden` | [4] |
+    whether the arm hides that pixel | | `object_present` | [4] | which rows are objects | | `contact` | | whether the
+    finger touches an object | | `tip_pixel` | [2] | (row, col) of the finger at the height of a typical object's top
+    |
 
     ## Reward and end
-    With a task, the reward is minus the distance of its object from the goal [m]; without one it is 0. An episode ends when the
-    goal is reached, if `terminate_on_success` is set.
+    With a task, the reward is minus the distance of its object from the goal [m]; without one it is 0. An episode
+    ends when the goal is reached, if `terminate_on_success` is set.
 
     ## Reset options
     `task`: a `Task`, begins its scene. `state`: what `save_state` gave. `scene` (JSON-plain or `Scene`), alone or with
@@ -83,6 +82,7 @@ class PushEnv(gymnasium.Env):
         render_size: int | tuple[int, int] = 256,
         terminate_on_success: bool = False,
     ):
+        """See the class."""
         check_split(split)
         if renderer not in RENDERERS:
             raise ValueError(f"unknown renderer {renderer!r}; known renderers: {', '.join(RENDERERS)}")

@@ -1,8 +1,9 @@
 """Pictures by ray casting on the CPU: no display, no OpenGL, and the same pixels in every process.
 
-`mujoco.mj_multiRay` finds what each ray hits, NumPy shades it. What makes it fast: the empty bin is traced and shaded once; later
-only rays inside the outlines of moving geoms are cast, and shadow rays only where a shadow can fall; each of a pixel's
-samples looks at another point of the lamp, so averaging them (needed anyway against jagged edges) also softens the shadows.
+`mujoco.mj_multiRay` finds what each ray hits, NumPy shades it. What makes it fast: the empty bin is traced and shaded
+once; later only rays inside the outlines of moving geoms are cast, and shadow rays only where a shadow can fall; each
+of a pixel's samples looks at another point of the lamp, so averaging them (needed anyway against jagged edges) also
+softens the shadows.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class RayRenderer:
     """
 
     def __init__(self, camera: Camera, *, supersampling: int = 2, shadows: bool = True):
+        """See the class."""
         if not 1 <= supersampling <= 8:
             raise ValueError(f"supersampling must be within 1..8, got {supersampling}")
         self.camera = camera
@@ -226,7 +228,7 @@ def _lamp_points(count: int) -> np.ndarray:
 
 
 def _shade(point, normal, ray, albedo, gloss, light) -> np.ndarray:
-    """Linear colours `[N, 3]` float32: ambient light, a diffuse lamp, and a small highlight (Blinn-Phong, exponent 32)."""
+    """Linear colours `[N, 3]` float32: ambient light, a diffuse lamp, a small highlight (Blinn-Phong)."""
     point, normal, ray = (np.asarray(value, np.float32) for value in (point, normal, ray))
     to_lamp = _LAMP.astype(np.float32) - point
     to_lamp /= np.sqrt((to_lamp**2).sum(axis=1, keepdims=True))
@@ -252,7 +254,7 @@ def _table_colour(point: np.ndarray) -> np.ndarray:
 
 
 def _bounding_balls(model: mujoco.MjModel):
-    """Every moving geom as a row of balls: geom `[B]`, offset along an axis [m] `[B]`, radius [m] `[B]`, axis index `[B]`."""
+    """Every moving geom as a row of balls: geom, offset along an axis [m], radius [m], axis index; each `[B]`."""
     balls = []
     for geom in np.flatnonzero(_MOVING[model.geom_group]):
         size, kind = model.geom_size[geom], model.geom_type[geom]

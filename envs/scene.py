@@ -20,8 +20,8 @@ SCENE_FORMAT = 1
 _SHAPES = {"train": TRAIN_SHAPES, "novel": NOVEL_SHAPES}
 _COLOURS = {
     "train": (
-        (0.84, 0.13, 0.12), (0.10, 0.32, 0.82), (0.08, 0.52, 0.20), (0.98, 0.80, 0.08), (0.05, 0.62, 0.66), (0.42, 0.20, 0.62),
-        (0.95, 0.46, 0.06),
+        (0.84, 0.13, 0.12), (0.10, 0.32, 0.82), (0.08, 0.52, 0.20), (0.98, 0.80, 0.08), (0.05, 0.62, 0.66),
+        (0.42, 0.20, 0.62), (0.95, 0.46, 0.06),
     ),
     "novel": ((0.62, 0.84, 0.16), (0.30, 0.16, 0.08), (0.96, 0.94, 0.90), (0.40, 0.72, 0.98), (0.09, 0.11, 0.28)),
 }  # fmt: skip
@@ -60,7 +60,8 @@ class SceneObject:
         parts = [[p.kind, *p.half_size, *p.position, p.yaw] for p in shape.primitives]
         return {
             "shape": shape.kind, "parts": parts, "centre_of_mass": list(shape.centre_of_mass), "radius": shape.radius,
-            "friction_radius": shape.friction_radius, "height": self.height, "mass": self.mass, "friction": self.friction,
+            "friction_radius": shape.friction_radius, "height": self.height, "mass": self.mass,
+            "friction": self.friction,
             "colour": list(self.colour), "position": list(self.position), "yaw": self.yaw,
         }  # fmt: skip
 
@@ -80,13 +81,14 @@ class SceneObject:
         red, green, blue = (float(value) for value in record["colour"])
         x, y = (float(value) for value in record["position"])
         made = cls(
-            shape, float(record["height"]), float(record["mass"]), float(record["friction"]), (red, green, blue), (x, y),
-            float(record["yaw"]),
+            shape, float(record["height"]), float(record["mass"]), float(record["friction"]), (red, green, blue), (x,
+            y), float(record["yaw"]),
         )  # fmt: skip
         numbers = [made.height, made.mass, made.friction, x, y, made.yaw, shape.radius, shape.friction_radius]
         if not np.all(np.isfinite(numbers)) or min(made.height, made.mass, made.friction) <= 0:
             raise ValueError(
-                f"object {shape.kind!r}: height, mass and friction must be positive and every number finite; got {numbers}"
+                f"object {shape.kind!r}: height, mass and friction must be positive and every number finite; "
+                f"got {numbers}"
             )
         return made
 
@@ -124,7 +126,8 @@ class Scene:
         if not isinstance(record, Mapping) or record.get("format") != SCENE_FORMAT:
             found = record.get("format") if isinstance(record, Mapping) else type(record).__name__
             raise ValueError(
-                f"not a scene of format {SCENE_FORMAT} (got {found!r}); pass metadata['scene'] of an episode or Scene.to_json()"
+                f"not a scene of format {SCENE_FORMAT} (got {found!r}); "
+                "pass metadata['scene'] of an episode or Scene.to_json()"
             )
         try:
             objects = tuple(SceneObject.from_json(item) for item in record["objects"])
@@ -140,7 +143,8 @@ class Scene:
 def sample_scene(rng: np.random.Generator, *, split: str = "train", num_objects: tuple[int, int] = (1, 3)) -> Scene:
     """Draws a scene: objects that touch neither each other nor the walls, and a free place for the finger.
 
-    In two scenes of three the finger starts near an object, else anywhere: an episode of 15 steps covers at most 0.45 m.
+    In two scenes of three the finger starts near an object, else anywhere: an episode of 15 steps covers at most 0.45
+    m.
 
     Args:
         rng: consumed.

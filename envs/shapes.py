@@ -1,8 +1,8 @@
 """Outlines of the objects on the table: compounds of upright boxes and cylinders, all of one height.
 
-A shape is centred on its *centre point*: the point of its top face that is nearest to its centre of mass among the points
-with enough material around them. The centroid of an L or a T can lie beside the object; the centre point never does, so
-the pixel that stands for an object always shows the object.
+A shape is centred on its *centre point*: the point of its top face that is nearest to its centre of mass among the
+points with enough material around them. The centroid of an L or a T can lie beside the object; the centre point never
+does, so the pixel that stands for an object always shows the object.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Shape:
         primitives: its parts.
         centre_of_mass: in the object's frame [m].
         radius: of the circle about the origin that encloses it [m].
-        friction_radius: mean distance of its area from its centre of mass [m]; the lever arm of dry friction against turning.
+        friction_radius: mean distance of its area from its centre of mass [m]; the lever arm of dry friction against
+            turning.
     """
 
     kind: str
@@ -158,8 +159,8 @@ def _centred(kind: str, parts: list[Primitive]) -> Shape:
     grid, clearance = grid[inside], clearance[inside]
     mass_centre = grid.mean(axis=0)
     from_mass_centre = np.hypot(*(grid - mass_centre).T)  # [G]
-    # Among the points as deep in material as a limb allows, the nearest to the centre of mass. Rounding makes the choice
-    # independent of the last bit of a sum.
+    # Among the points as deep in material as a limb allows, the nearest to the centre of mass. Rounding makes the
+    # choice independent of the last bit of a sum.
     candidates = np.flatnonzero(clearance >= 0.75 * clearance.max())
     centre = np.round(grid[candidates[np.argmin(np.round(from_mass_centre[candidates], 6))]], 4)
     moved = tuple(

@@ -1,4 +1,4 @@
-"""Tasks "move object i until its centre is at a goal", and task sets: versioned files of seeds and goals with a hash."""
+"""Tasks "move object i until its centre is at a goal", and task sets: versioned, hashed files of them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Task:
     goal_pixel: tuple[float, float]
 
     def __post_init__(self):
+        """Check every value."""
         check_split(self.split)
         check_num_objects(self.num_objects)
         if not 0 <= self.object_index < self.num_objects:
@@ -68,7 +69,8 @@ class Task:
         scene = sample_scene(rng, split=self.split, num_objects=(self.num_objects, self.num_objects))
         if len(scene.objects) != self.num_objects:
             raise ValueError(
-                f"seed {self.seed} leaves room for {len(scene.objects)} of {self.num_objects} objects; choose another seed"
+                f"seed {self.seed} leaves room for {len(scene.objects)} of {self.num_objects} objects; "
+                "choose another seed"
             )
         return scene
 
@@ -99,7 +101,8 @@ class Task:
         names = {field.name for field in fields(cls)}
         if not isinstance(record, Mapping) or set(record) != names:
             raise ValueError(
-                f"a task has exactly the fields {sorted(names)}, got {sorted(record) if isinstance(record, Mapping) else record!r}"
+                f"a task has exactly the fields {sorted(names)}, "
+                f"got {sorted(record) if isinstance(record, Mapping) else record!r}"
             )
         integers = ("seed", "num_objects", "object_index")
         if any(isinstance(record[name], bool) or not isinstance(record[name], int) for name in integers):
@@ -169,12 +172,15 @@ class TaskSet:
     tasks: tuple[Task, ...]
 
     def __len__(self) -> int:
+        """Number of tasks."""
         return len(self.tasks)
 
     def __iter__(self) -> Iterator[Task]:
+        """The tasks in order."""
         return iter(self.tasks)
 
     def __getitem__(self, index: int) -> Task:
+        """One task."""
         return self.tasks[index]
 
     @property
@@ -245,11 +251,13 @@ class TaskSet:
             raise ValueError(f"{path}: broken task set: {error}") from error
         if record.get("camera") != PUSH_CAMERA.digest():
             raise ValueError(
-                f"{path}: its goal pixels were made for camera {record.get('camera')!r}, this version has {PUSH_CAMERA.digest()!r}"
+                f"{path}: its goal pixels were made for camera {record.get('camera')!r}, "
+                f"this version has {PUSH_CAMERA.digest()!r}"
             )
         if record.get("sha256") != made.sha256:
             raise ValueError(
-                f"{path}: content has sha256 {made.sha256}, the file claims {record.get('sha256')!r}; it was changed by hand or damaged"
+                f"{path}: content has sha256 {made.sha256}, the file claims "
+                f"{record.get('sha256')!r}; it was changed by hand or damaged"
             )
         return made
 

@@ -10,10 +10,10 @@ from typing import Any
 import mujoco
 import numpy as np
 from mujoco.rollout import Rollout as PhysicsRollout
-
 from visual_foresight.envs.physics import FULL_STATE_SPEC, NUM_SUBSTEPS, Physics, controls
 from visual_foresight.envs.push import PushEnv
 from visual_foresight.envs.scene import Scene
+
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
 
@@ -44,7 +44,8 @@ class TrueSimulator:
 
     Args:
         env: a `PushEnv`, or a wrapper around one.
-        object_indices: objects whose centre points are the designated pixels; None means the object of the environment's
+        object_indices: objects whose centre points are the designated pixels; None means the object of the
+            environment's
             task, or all objects where there is no task.
         num_threads: None means one for each core that this process may use.
 
@@ -86,15 +87,14 @@ class TrueSimulator:
             raise ValueError(f"object_indices must lie within 0..{physics.num_objects - 1} in this scene, got {chosen}")
         return TrueStart(physics.scene, physics.get_state(), chosen)
 
-    def rollout(
-        self, start: TrueStart, actions: np.ndarray, outputs: Sequence[str] = ("states", "pixels")
-    ) -> Rollout:
+    def rollout(self, start: TrueStart, actions: np.ndarray, outputs: Sequence[str] = ("states", "pixels")) -> Rollout:
         """What K action sequences lead to.
 
         Args:
             start: from `start`.
             actions: `[K, T, 2]` environment units, clipped to [-1, 1] as the environment does.
-            outputs: of `"states"` `[K, T, 2]`, `"pixels"` `[K, T, P, 2]`, and `"frames"` `[K, T, H, W, 3]` (slow: each is drawn).
+            outputs: of `"states"` `[K, T, 2]`, `"pixels"` `[K, T, P, 2]`, and `"frames"` `[K, T, H, W, 3]` (slow:
+                each is drawn).
 
         Raises:
             ValueError: wrong shape, numbers that are not finite, or an unknown output.
