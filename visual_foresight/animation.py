@@ -60,7 +60,7 @@ def _plan_side(record: ControlRecord, decision: Decision | None, ahead: int, sca
         frame = pictures.overlay_heat(frame, decision.distributions[ahead])
     image = pictures.upscale(frame, scale)
     image = pictures.mark_goal(image, record.goal, scale=scale, radius=record.tolerance)
-    if decision.distributions is None and decision.pixels is not None:
+    if decision.pixels is not None:
         image = pictures.mark_cross(image, decision.pixels[ahead], scale=scale, color=pictures.PREDICTED)
     return pictures.caption(image, f"imagined, {ahead + 1} steps after step {decision.step}")
 

@@ -86,10 +86,22 @@ def mark_cross(
 
 
 def mark_goal(
-    image: np.ndarray, pixel: Sequence[float], *, scale: int = 1, color: Color = GOAL, radius: float = 3.0
+    image: np.ndarray,
+    pixel: Sequence[float],
+    *,
+    scale: int = 1,
+    color: Color = GOAL,
+    radius: float = 3.0,
+    flag: bool = True,
 ) -> np.ndarray:
-    """Draw a ring with a small flag at a pixel: the goal. `radius` is in frame pixels (the tolerance of the task)."""
-    return _draw(image, pixel, scale, lambda draw, x, y: _flag(draw, x, y, radius * scale, color, _line(scale)))
+    """Draw a ring, with a small flag, at a pixel: the goal. `radius` is in frame pixels (the tolerance of the task)."""
+
+    def mark(draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
+        _ring(draw, x, y, radius * scale, color, _line(scale))
+        if flag:
+            _flag(draw, x, y, radius * scale, color, _line(scale))
+
+    return _draw(image, pixel, scale, mark)
 
 
 def mark_path(image: np.ndarray, pixels: np.ndarray, *, scale: int = 1, color: Color = DESIGNATED) -> np.ndarray:
@@ -245,10 +257,13 @@ def _cross(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, color: Co
         draw.line((x - size, y + size, x + size, y - size), fill=fill, width=thick)
 
 
-def _flag(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, color: Color, width: int) -> None:
+def _ring(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, color: Color, width: int) -> None:
     for fill, thick, grow in ((INK, width + 2, 1), (color, width, 0)):
         outer = radius + grow
         draw.ellipse((x - outer, y - outer, x + outer, y + outer), outline=fill, width=thick)
+
+
+def _flag(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, color: Color, width: int) -> None:
     pole, cloth = 2.2 * radius, 0.9 * radius
     draw.line((x, y, x, y - pole), fill=INK, width=width + 1)
     draw.polygon(

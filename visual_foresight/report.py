@@ -167,7 +167,7 @@ def _player_decision(decision: Decision) -> dict[str, Any]:
         content["frames"] = data_uri(png_bytes(pictures.strip(decision.frames)))
         if decision.distributions is not None:
             content["heat"] = data_uri(png_bytes(pictures.strip(_heated(decision))))
-    if decision.pixels is not None and decision.distributions is None:
+    if decision.pixels is not None:
         content["pixels"] = np.asarray(decision.pixels).round(2).tolist()
     return content
 
@@ -201,7 +201,8 @@ def _spread(count: int) -> list[int]:
 
 
 def _goal_marked(record: ControlRecord, frame: np.ndarray, scale: int = 3) -> np.ndarray:
-    return pictures.mark_goal(pictures.upscale(frame, scale), record.goal, scale=scale, radius=record.tolerance)
+    large = pictures.upscale(frame, scale)
+    return pictures.mark_goal(large, record.goal, scale=scale, radius=record.tolerance, flag=False)
 
 
 def _marked(record: ControlRecord, step: int, scale: int = 3) -> np.ndarray:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from visual_foresight.pictures import checked_image
 
+_NUM_EXACT_COLORS = 64
+
 
 @contextmanager
 def complete_or_absent(path: str | os.PathLike) -> Iterator[Path]:
@@ -134,9 +136,17 @@ def _with_one_palette(frames: Sequence[np.ndarray]) -> list[Image.Image]:
     step = max(1, len(frames) // 16)
     sample = np.concatenate([frame.reshape(-1, 3) for frame in frames[::step]])
     colors, counts = np.unique(sample, axis=0, return_counts=True)
-    # By the root of their frequency: a mark of a few pixels would get no colour of its own beside a large table.
     weighted = np.repeat(colors, np.ceil(np.sqrt(counts)).astype(int), axis=0)
-    palette = Image.fromarray(weighted[None]).quantize(256, method=Image.Quantize.MEDIANCUT)
+    shared = Image.fromarray(weighted[None]).quantize(256 - _NUM_EXACT_COLORS, method=Image.Quantize.MEDIANCUT)
+    # A mark of a few pixels would fade into the colours of the camera's pictures: the colours that the shared palette
+    # serves worst get places of their own.
+    served = np.asarray(
+        Image.fromarray(colors[None]).quantize(palette=shared, dither=Image.Dither.NONE).convert("RGB")
+    )[0]
+    harm = counts * np.square(colors.astype(float) - served).sum(axis=1)
+    exact = colors[np.argsort(harm)[::-1][:_NUM_EXACT_COLORS]]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*exact.reshape(-1).tolist(), *(shared.getpalette() or [])][: 3 * 256])
     return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 

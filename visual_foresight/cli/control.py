@@ -356,6 +356,7 @@ def _decision(controller: "MPC", step: int, seconds: float, imagine: bool) -> De
 def _imagined(controller: "MPC") -> dict[str, Any]:
     """What the simulator expects to see of the plan, as the fields of a `Decision`."""
     from visual_foresight.frames import to_uint8
+    from visual_foresight.planners.objectives import expected_pixels
 
     rollout = controller.predicted_rollout(imagined_outputs(controller.simulator)).to_numpy()
     expected: dict[str, Any] = {}
@@ -363,6 +364,7 @@ def _imagined(controller: "MPC") -> dict[str, Any]:
         expected["frames"] = to_uint8(np.asarray(rollout.frames[0], np.float32))
     if rollout.pixel_distributions is not None:
         expected["distributions"] = rollout.pixel_distributions[0, :, 0]
+        expected["pixels"] = expected_pixels(rollout.pixel_distributions[0, :, 0])
     if rollout.pixels is not None:
         expected["pixels"] = rollout.pixels[0, :, 0]
     return expected

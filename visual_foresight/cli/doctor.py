@@ -157,7 +157,7 @@ def _video() -> str:
 def _presets() -> str:
     from visual_foresight.predictor import presets
 
-    names = sorted(presets.list_presets())
+    names = sorted(presets.find_presets())
     if not names:
         raise RuntimeError("the package holds no preset")
     from visual_foresight.predictor import VideoPredictor

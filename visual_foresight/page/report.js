@@ -71,6 +71,7 @@ function start(player) {
   stepInput.addEventListener("input", draw);
   aheadInput.addEventListener("input", draw);
   player.hidden = false;
+  aheadInput.max = aheadInput.value = Math.max(0, ...episode.decisions.map((decision) => decision.count - 1));
   draw();
 }
 

@@ -1,0 +1,254 @@
+"""`visual-foresight predict`: prediction beside truth, and one start under an action scaled from small to large."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visual_foresight import pictures
+from visual_foresight.cli.control import DEFAULT_ENVIRONMENT, DEFAULT_PRESET
+
+if TYPE_CHECKING:
+    from visual_foresight.episode import Episode
+    from visual_foresight.predictor import VideoPredictor
+
+HELP = "make pictures of predictions: beside the truth, and under one action scaled from small to large"
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--preset", "--model_dir", default=DEFAULT_PRESET, help="predictor: a shipped name, a folder, or hf://..."
+    )
+    parser.add_argument("--data_dir", default=None, help="file or folder of episodes; recorded with --env if absent")
+    parser.add_argument("--format", default=None, help="format of the data; recognised if absent")
+    parser.add_argument("--env", default=DEFAULT_ENVIRONMENT, help="environment to record in when there is no data")
+    parser.add_argument("--split", choices=("train", "novel"), default="train", help="objects when recording")
+    parser.add_argument("--episodes", type=int, default=4, help="episodes to show")
+    parser.add_argument("--steps", type=int, default=12, help="steps to predict beyond the context")
+    parser.add_argument("--seed", type=int, default=0, help="of recorded episodes, and of the windows shown")
+    parser.add_argument(
+        "--action", type=_numbers, default=None, help="action to scale, as 0.5,-1; the largest if absent"
+    )
+    parser.add_argument("--scales", type=_numbers, default=SCALES, help="factors on that action")
+    parser.add_argument("--output", default="predict", help="folder for the pictures")
+    parser.add_argument("--json", action="store_true", help="print machine-readable JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write both animations as GIF, MP4 and a still, and print the error beside that of the copied frame."""
+    for name in ("episodes", "steps"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if args.data_dir is not None and not Path(args.data_dir).exists():
+        raise FileNotFoundError(f"--data_dir {args.data_dir} does not exist")
+    from visual_foresight.predictor import VideoPredictor
+
+    predictor = VideoPredictor.from_preset(args.preset)
+    length = predictor.config.context_frames + args.steps
+    windows = find_windows(args, predictor, length)
+    folder = Path(args.output)
+    predicted = predict_windows(predictor, windows)
+    files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
+    actions = scaled_actions(windows[0], predictor, args.action, args.scales, args.steps)
+    frames = roll_out_scaled(predictor, windows[0], actions)
+    files += save_movie(folder, "scaled_action", scaled_side_by_side(frames, args.scales))
+    errors = measure(windows, predicted, predictor.config.context_frames)
+    if args.json:
+        print(json.dumps({"files": files, **errors}))
+    else:
+        print(table(errors))
+        print("wrote " + ", ".join(files))
+    return 0
+
+
+def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: int) -> list["Episode"]:
+    """Return stretches of `length` frames: of the data, or recorded now.
+
+    Raises:
+        ValueError: the data have no episode that is long enough.
+    """
+    if args.data_dir is None:
+        return record_windows(args, predictor, length)
+    from visual_foresight.formats import read_episodes
+
+    size = predictor.config.image_size
+    rng, windows, longest = np.random.default_rng(args.seed), [], 0
+    for episode in read_episodes(args.data_dir, format=args.format, image_size=size):
+        longest = max(longest, episode.num_frames)
+        if episode.num_frames >= length:
+            windows.append(episode.window(int(rng.integers(episode.num_frames - length + 1)), length))
+        if len(windows) == args.episodes:
+            return windows
+    if not windows:
+        raise ValueError(
+            f"{args.data_dir}: no episode has {length} frames (context and --steps {args.steps}); the longest has "
+            f"{longest}"
+        )
+    print(f"{args.data_dir} holds only {len(windows)} episodes of {length} frames", file=sys.stderr)
+    return windows
+
+
+def record_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: int) -> list["Episode"]:
+    """Record episodes of scripted pushes in the environment."""
+    from visual_foresight.cli.plan import check_environment
+    from visual_foresight.envs.collect import CollectSettings, make_environment, make_policy, run_episode
+
+    check_environment(args.env)
+    settings = CollectSettings(
+        episodes=args.episodes,
+        steps=length - 1,
+        policy="scripted",
+        split=args.split,
+        seed=args.seed,
+        image_size=predictor.config.image_height,
+    )
+    environment, policy = make_environment(settings), make_policy(settings.policy)
+    return [run_episode(environment, policy, settings, index) for index in range(args.episodes)]
+
+
+def predict_windows(predictor: "VideoPredictor", windows: Sequence["Episode"]) -> np.ndarray:
+    """Return the predicted frames [B, T-1, H, W, 3] uint8 of windows of T frames."""
+    from visual_foresight.frames import to_float, to_uint8
+
+    config, length = predictor.config, windows[0].num_frames
+    prediction = predictor.predict_frames(
+        to_float(np.stack([window.frames for window in windows])),
+        np.stack([_or_zeros(window.actions, (length - 1, config.action_size)) for window in windows]),
+        np.stack([_or_zeros(window.states, (length, config.state_size)) for window in windows]),
+        context_frames=config.context_frames,
+    )
+    return to_uint8(prediction.frames)
+
+
+def beside_truth(windows: Sequence["Episode"], predicted: np.ndarray, context_frames: int) -> list[np.ndarray]:
+    """Return pictures over time: truth above, prediction below, an episode in each column."""
+    scale = _scale(windows[0].frames.shape[1], len(windows))
+    movie = []
+    for time in range(1, windows[0].num_frames):
+        ahead = time - context_frames + 1  # the predictor saw the context; its first own guess is 1 step ahead
+        words = f"predicted, {ahead} steps ahead" if ahead > 0 else "predicted, during the context"
+        columns = []
+        for window, frames in zip(windows, predicted, strict=True):
+            truth = pictures.caption(pictures.upscale(window.frames[time], scale), f"truth, frame {time}")
+            guess = pictures.caption(pictures.upscale(frames[time - 1], scale), words)
+            columns.append(pictures.above([truth, guess]))
+        movie.append(pictures.beside(columns))
+    return movie
+
+
+def scaled_actions(
+    window: "Episode",
+    predictor: "VideoPredictor",
+    action: Sequence[float] | None,
+    scales: Sequence[float],
+    num_steps: int,
+) -> np.ndarray:
+    """Return one action held for all steps, for each of the factors: [K, T, A].
+
+    Raises:
+        ValueError: the action has another size than the predictor's.
+    """
+    size, context = predictor.config.action_size, predictor.config.context_frames
+    if action is None:
+        later = _or_zeros(window.actions, (window.num_frames - 1, size))[context - 1 :]
+        action = later[np.argmax(np.linalg.norm(later, axis=1))]
+    chosen = np.asarray(action, np.float32)
+    if chosen.shape != (size,):
+        raise ValueError(f"--action needs {size} numbers for this predictor, got {len(chosen)}")
+    return np.asarray(scales, np.float32)[:, None, None] * np.broadcast_to(chosen, (1, num_steps, size))
+
+
+def roll_out_scaled(predictor: "VideoPredictor", window: "Episode", actions: np.ndarray) -> np.ndarray:
+    """Return what the simulator expects after a window's context under each action sequence: [K, T, H, W, 3] uint8."""
+    from visual_foresight.frames import to_uint8
+    from visual_foresight.simulator import LearnedSimulator
+
+    config = predictor.config
+    count = config.context_frames
+    simulator = LearnedSimulator(predictor)
+    start = simulator.start(
+        window.frames[:count],
+        _or_zeros(window.actions, (window.num_frames - 1, config.action_size))[: count - 1],
+        _or_zeros(window.states, (window.num_frames, config.state_size))[:count],
+    )
+    return to_uint8(np.asarray(simulator.rollout(start, actions, outputs=("frames",)).frames, np.float32))
+
+
+def scaled_side_by_side(frames: np.ndarray, scales: Sequence[float]) -> list[np.ndarray]:
+    """Return pictures over time, one column for each factor on the action."""
+    scale = _scale(frames.shape[2], len(scales))
+    return [
+        pictures.beside(
+            [
+                pictures.caption(pictures.upscale(each[time], scale), f"{factor:g} x action, step {time + 1}")
+                for factor, each in zip(scales, frames, strict=True)
+            ]
+        )
+        for time in range(frames.shape[1])
+    ]
+
+
+def save_movie(folder: Path, name: str, movie: Sequence[np.ndarray]) -> list[str]:
+    """Write a movie as GIF and MP4, and its last picture as PNG; return the paths."""
+    from visual_foresight.video_files import write_gif, write_mp4, write_png
+
+    held = [*movie, *[movie[-1]] * 4]
+    return [
+        str(write_gif(folder / f"{name}.gif", held, frames_per_second=5)),
+        str(write_mp4(folder / f"{name}.mp4", held, frames_per_second=5)),
+        str(write_png(folder / f"{name}.png", movie[-1])),
+    ]
+
+
+def measure(windows: Sequence["Episode"], predicted: np.ndarray, context_frames: int) -> dict[str, Any]:
+    """Return PSNR [dB] and SSIM per predicted step, beside those of copying the last context frame."""
+    from visual_foresight.frames import to_float
+    from visual_foresight.metrics import psnr, ssim
+
+    truth = to_float(np.stack([window.frames for window in windows]))
+    last, future = truth[:, context_frames - 1 : context_frames], truth[:, context_frames:]
+    guess, copied = to_float(predicted[:, context_frames - 1 :]), np.broadcast_to(last, future.shape)
+    return {
+        "num_episodes": len(windows),
+        "psnr": psnr(future, guess).mean(axis=0).tolist(),
+        "psnr_copy_last_frame": psnr(future, copied).mean(axis=0).tolist(),
+        "ssim": ssim(future, guess).mean(axis=0).tolist(),
+        "ssim_copy_last_frame": ssim(future, copied).mean(axis=0).tolist(),
+    }
+
+
+def table(errors: dict[str, Any]) -> str:
+    """Return the figures of `measure` as a table, a row for each step ahead."""
+    lines = [f"mean over {errors['num_episodes']} episodes; copied: the last context frame stands for the future"]
+    lines.append(f"{'step':>4}  {'PSNR':>6}  {'copied':>6}  {'SSIM':>6}  {'copied':>6}")
+    columns = ("psnr", "psnr_copy_last_frame", "ssim", "ssim_copy_last_frame")
+    for step, row in enumerate(zip(*(errors[name] for name in columns), strict=True), start=1):
+        lines.append(f"{step:>4}  {row[0]:6.2f}  {row[1]:6.2f}  {row[2]:6.3f}  {row[3]:6.3f}")
+    return "\n".join(lines)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Parse "0.5,-1"."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.5,-1") from None
+    if not np.isfinite(values).all():
+        raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not finite")
+    return values
+
+
+def _or_zeros(array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the array, or zeros for data without actions or states."""
+    return np.zeros(shape, np.float32) if array is None else np.asarray(array, np.float32)
+
+
+def _scale(height: int, count: int) -> int:
+    """A whole factor that makes `count` pictures fill about a screen's width."""
+    return max(1, min(5, 1200 // (height * count)))
