@@ -277,6 +277,7 @@ def make_controller(
     env: Any, simulator: Any, goal: np.ndarray, index: int, settings: ControlSettings, rng: np.random.Generator | int
 ) -> "MPC":
     """Return the MPC controller for one object and goal: distance of its pixel, and the pusher's way behind it."""
+    from visual_foresight.envs import TrueSimulator
     from visual_foresight.planners import MPC
     from visual_foresight.planners.objectives import Approach, PixelDistance, WeightedSum
 
@@ -297,6 +298,8 @@ def make_controller(
         replan_interval=settings.replan_interval,
         stop_distance=settings.stop_distance * scale,
         deadline_ms=settings.deadline_ms,
+        # The true simulator reads the scene from the environment; the learned one is shown the context.
+        make_start=(lambda context: simulator.start()) if isinstance(simulator, TrueSimulator) else None,
     )
 
 
