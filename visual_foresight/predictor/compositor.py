@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from visual_foresight.predictor import transformations
+from visual_foresight.predictor import separable, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.transformations import Style
@@ -69,13 +69,17 @@ def composite(
         maps: [B, H, W, P] float32 probability maps on `frame`, or None.
         first_maps: [B, H, W, P], where the same pixels were in the first frame; None: taken from `maps`.
     """
-    logits = ops.cast(outputs.mask_logits, "float32")
-    masks = ops.softmax(ops.relu(logits) if style.relu_masks else logits, axis=-1)
+    shares = separable.layer_shares(outputs.mask_logits, style.relu_masks)  # [B, L, H, W]
+    masks = ops.transpose(shares, (0, 2, 3, 1))
     moves = transformations.operators(outputs.parameters, config, style)
     num_known = num_layers(config, style) - transformations.num_transformed(config, style)
-    known, moving = masks[..., :num_known], masks[..., num_known:]
+    known = masks[..., :num_known]
     images = frame if maps is None else ops.concatenate([frame, maps], axis=-1)
-    moved = transformations.blend(moves, moving, images, config, style)
+    if style.separable:
+        dtype = outputs.mask_logits.dtype  # the backbone's compute type
+        moved = separable.blend_rows(moves, shares[:, num_known:], images, style.padding, dtype)
+    else:
+        moved = transformations.blend(moves, masks[..., num_known:], images, config, style)
 
     layers = [frame]
     if style.first_frame:

@@ -41,7 +41,8 @@ class FastBackbone(layers.Layer):
     state_feedback = "context"
 
     def __init__(self, config: PredictorConfig, dtype: Any = None, name: str | None = None) -> None:
-        super().__init__(dtype=dtype, name=name)
+        # Keras would round positions and states to the compute type on the way in.
+        super().__init__(dtype=dtype, name=name, autocast=False)
         self.config = config
         self.style = Style(identity_bias=2.0, separable=config.transformation == "cdna")
         self._fine, self._coarse, self._last = (_channels(count, config.width) for count in _CHANNELS)
@@ -108,7 +109,7 @@ class FastBackbone(layers.Layer):
         spread = keras.initializers.RandomNormal(stddev=0.3, seed=8)
         self.positions = self._dense(config.state_size, 2 * _NUM_POSITIONS, kernel_initializer=spread)
         self.log_width = self.add_weight(
-            name="log_width", shape=(_NUM_POSITIONS,), initializer="zeros", dtype="float32"
+            name="log_width", shape=(_NUM_POSITIONS,), initializer="zeros", dtype="float32", autocast=False
         )
         self.encode_positions = self._convolution(8 * _NUM_POSITIONS, fine, 3, use_bias=False)
 
@@ -241,7 +242,7 @@ def depth_to_space(images: Any, block: int) -> Any:
 
 def _centres(size: int) -> Any:
     """Pixel centres along an axis, in [-1, 1]."""
-    return ops.convert_to_tensor(((np.arange(size) + 0.5) / size * 2 - 1).astype(np.float32))
+    return ops.convert_to_tensor((np.arange(size) + 0.5) / size * 2 - 1, "float32")
 
 
 def _channels(count: int, width: float) -> int:

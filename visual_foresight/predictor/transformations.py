@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from visual_foresight.predictor import separable
 from visual_foresight.predictor.config import PredictorConfig
 
 # The original's RELU_SHIFT: keeps the sum of an all-negative kernel above zero (it becomes uniform).
@@ -125,6 +126,8 @@ def normalise_kernels(logits: Any, axis: int, style: Style) -> Any:
     """Make taps positive with sum 1 along `axis` (odd length; the centre tap is the identity)."""
     if style.kernel_normalisation == "softmax":
         length = logits.shape[axis]
+        if length == 1:  # Keras warns of a softmax over one number
+            return ops.ones_like(logits)
         bias = ops.one_hot(length // 2, length, dtype="float32") * style.identity_bias
         shape = [1] * len(logits.shape)
         shape[axis] = length
@@ -153,7 +156,7 @@ def blend(moves: Any, masks: Any, images: Any, config: PredictorConfig, style: S
     if config.transformation == "dna":
         return apply_taps(ops.transpose(moves * masks, (0, 3, 1, 2)), images, style.padding)
     if style.separable:
-        return _blend_separable(moves, masks, images, style)
+        return separable.blend_rows(moves, ops.transpose(masks, (0, 3, 1, 2)), images, style.padding, "float32")
     height, width, count = masks.shape[1:]
     flat = ops.transpose(ops.reshape(masks, (-1, height * width, count)), (0, 2, 1))  # [B, M, H*W]
     taps = ops.reshape(ops.matmul(moves, flat), (-1, moves.shape[1], height, width))
@@ -240,64 +243,6 @@ def pad_images(images: Any, margin: int, padding: str) -> Any:
         last = images[tuple(inside)]
         images = ops.concatenate([first] * margin + [images] + [last] * margin, axis=axis)
     return images
-
-
-def separable_matrices(taps: Any, size: int, padding: str) -> Any:
-    """Banded matrices that correlate one image axis with K taps, the padding folded in.
-
-    Row y of a matrix holds tap d at column y + d - K//2. With "edge" the taps that fall outside are added to the
-    border column, so each row still sums to 1 (brightness is kept); with "zero" they are dropped.
-
-    Args:
-        taps: [B, M, K].
-        size: length of the image axis [px].
-        padding: "zero" or "edge".
-
-    Returns:
-        [B, M, size, size].
-    """
-    return ops.einsum("bmk,kst->bmst", taps, _band(taps.shape[-1], size, padding))
-
-
-def apply_separable(row_matrices: Any, column_matrices: Any, images: Any) -> Any:
-    """Transform images along both axes: R_m I C_m^T for each channel.
-
-    Args:
-        row_matrices: [B, M, H, H].
-        column_matrices: [B, M, W, W].
-        images: [B, H, W, C].
-
-    Returns:
-        [B, M, C, H, W], planes as the matrix products leave them.
-    """
-    height, width, channels = images.shape[1:]
-    planes = ops.reshape(ops.transpose(images, (0, 3, 1, 2)), (-1, 1, channels * height, width))
-    across = ops.matmul(planes, ops.transpose(column_matrices, (0, 1, 3, 2)))  # [B, M, C*H, W]
-    across = ops.reshape(across, (-1, row_matrices.shape[1], channels, height, width))
-    return ops.matmul(row_matrices[:, :, None], across)
-
-
-def _band(length: int, size: int, padding: str) -> Any:
-    """[K, size, size] of zeros and ones: where each tap stands in the banded matrix."""
-    band = np.zeros((length, size, size), "float32")
-    for tap in range(length):
-        for row in range(size):
-            column = row + tap - length // 2
-            if padding == "edge":
-                column = min(max(column, 0), size - 1)
-            if 0 <= column < size:
-                band[tap, row, column] = 1.0
-    return ops.convert_to_tensor(band)
-
-
-def _blend_separable(moves: Any, masks: Any, images: Any, style: Style) -> Any:
-    rows, columns = moves
-    height, width = images.shape[1:3]
-    row_matrices = ops.cast(separable_matrices(rows, height, style.padding), style.product_dtype)
-    column_matrices = ops.cast(separable_matrices(columns, width, style.padding), style.product_dtype)
-    moved = apply_separable(row_matrices, column_matrices, ops.cast(images, style.product_dtype))
-    weights = ops.transpose(ops.cast(masks, style.product_dtype), (0, 3, 1, 2))[:, :, None]  # [B, M, 1, H, W]
-    return ops.cast(ops.transpose(ops.sum(moved * weights, axis=1), (0, 2, 3, 1)), "float32")
 
 
 def _blend_warps(maps: Any, masks: Any, images: Any, style: Style) -> Any:
