@@ -293,7 +293,7 @@ class MPC:
             self._since_start = []
 
     def _is_near(self, pixels: np.ndarray | None) -> bool:
-        if self.stop_distance is None:
+        if self.stop_distance is None or self.goals is None:
             return False
         if pixels is None or pixels.shape != self.goals.shape:
             given = None if pixels is None else list(pixels.shape)

@@ -100,8 +100,8 @@ def way_around(start: Any, end: Any, radius: float) -> Any:
 
     Outside the disc: the straight line if it misses the disc, else two tangents and an arc,
     ``sqrt(a^2 - r^2) + sqrt(b^2 - r^2) + r * (angle - acos(r / a) - acos(r / b))`` with a and b the distances of the
-    points from the centre. A point inside the disc counts as standing on its rim (plus its depth, so that leaving
-    the disc pays).
+    points from the centre. A point inside the disc counts as standing on its rim, plus its depth, so that leaving the
+    disc pays and nothing jumps.
 
     Args:
         start: [..., 2].
@@ -111,18 +111,20 @@ def way_around(start: Any, end: Any, radius: float) -> Any:
     Returns:
         [...] lengths.
     """
-    straight = safe_norm(start - end)
     if radius == 0.0:
-        return straight
-    xp = array_namespace(straight)
+        return safe_norm(start - end)
+    xp = array_namespace(start, end)
     start_length, end_length = safe_norm(start), safe_norm(end)
     start_outside, end_outside = xp.maximum(start_length, radius), xp.maximum(end_length, radius)
-    # atan2 of cross and dot product: exact near 0 and pi, where acos of the cosine loses half the digits.
+    depth = (start_outside - start_length) + (end_outside - end_length)
+    start = start * (start_outside / start_length)[..., None]
+    end = end * (end_outside / end_length)[..., None]
+    start_tangent = xp.sqrt((start_outside - radius) * (start_outside + radius))
+    end_tangent = xp.sqrt((end_outside - radius) * (end_outside + radius))
+    # atan2 throughout: exact where acos of a cosine near 1 loses half the digits.
     cross = start[..., 0] * end[..., 1] - start[..., 1] * end[..., 0]
     angle = xp.abs(xp.arctan2(cross, xp.sum(start * end, axis=-1)))
-    arc = angle - xp.arccos(radius / start_outside) - xp.arccos(radius / end_outside)
-    tangents = xp.sqrt(xp.maximum(start_outside**2 - radius**2, 0.0)) + xp.sqrt(
-        xp.maximum(end_outside**2 - radius**2, 0.0)
-    )
-    depth = (start_outside - start_length) + (end_outside - end_length)
-    return xp.where(arc > 0.0, tangents + radius * arc + depth, straight)
+    rim = xp.zeros_like(start_tangent) + radius
+    arc = angle - xp.arctan2(start_tangent, rim) - xp.arctan2(end_tangent, xp.zeros_like(end_tangent) + radius)
+    around = start_tangent + end_tangent + radius * arc
+    return depth + xp.where(arc > 0.0, around, safe_norm(start - end))

@@ -46,11 +46,13 @@ def expected_distances(
 
 
 def expected_pixels(maps: Any) -> Any:
-    """Mean (row, col) of every map, [..., H, W] to [..., 2]; a map without mass is far outside the image."""
+    """Mean (row, col) of every map, [N, ..., H, W] to [N, ..., 2]; a map without mass is far outside the image."""
     maps = as_float(maps)
     xp = array_namespace(maps)
     height, width = maps.shape[-2:]
-    sums = xp.matmul(xp.reshape(maps, (*maps.shape[:-2], height * width)), _position_table(height, width))
+    # The first axis may be unknown while a graph is traced; the others are not.
+    flat = xp.reshape(maps, (-1, *maps.shape[1:-2], height * width))
+    sums = xp.matmul(flat, _position_table(height, width))
     mass = sums[..., 2:]
     return xp.where(mass > 0.0, sums[..., :2] / xp.maximum(mass, 1e-30), np.float32(_NO_MASS))
 

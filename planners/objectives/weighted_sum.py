@@ -20,7 +20,7 @@ class WeightedSum:
         weights: name to weight (any finite number); terms not named here weigh 1. A term of weight 0 is not computed.
 
     Raises:
-        ValueError: no objective, a weight for an unknown term, or a weight that is not finite.
+        ValueError: no objective, a weight for an unknown term, a weight that is not finite, or none but 0.
     """
 
     def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, float] | None = None) -> None:
@@ -33,6 +33,8 @@ class WeightedSum:
             require_number(f"weight of {name!r}", weight, -float("inf"))
         self.objectives = dict(objectives)
         self.weights = {name: float(weights.get(name, 1.0)) for name in objectives}
+        if not self._active:
+            raise ValueError(f"every weight is 0: {self.weights}")
 
     @property
     def _active(self) -> dict[str, Objective]:
@@ -46,8 +48,6 @@ class WeightedSum:
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
         costs = [self.weights[name] * objective(rollout) for name, objective in self._active.items()]
-        if not costs:
-            raise ValueError(f"every weight is 0: {self.weights}")
         return sum(costs[1:], start=costs[0])
 
     def terms(self, rollout: Rollout) -> dict[str, Any]:
