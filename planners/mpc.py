@@ -198,8 +198,10 @@ class MPC:
     # ---- one decision -----------------------------------------------------------------------------------------
 
     def _decide(self, context: Context, began: float) -> None:
-        start = self._make_start(context)
         objective = self._make_objective(context)
+        if self._asks_pixels and context.pixels is None and "pixels" in objective.outputs:
+            raise ValueError("the objective follows designated pixels: pass pixels=[(row, col), ...] to act")
+        start = self._make_start(context)
         deadline_ms = None
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
@@ -302,7 +304,7 @@ class MPC:
 
 
 def cost_function(simulator: Simulator, start: Any, objective: Objective) -> CostFn:
-    """Candidates [K, H, A] to costs [K]: the simulator's compiled function where it has one, else rollout, objective."""
+    """Candidates [K, H, A] to costs [K]: the simulator's compiled function, or else rollout and objective."""
     compiled = getattr(simulator, "cost_function", None)
     if compiled is not None:
         return compiled(start, objective)

@@ -1,0 +1,414 @@
+"""The controller, in a world small enough to be exact."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from visual_foresight.planners import CEM, ICEM, MPC, PLANNERS, RandomShooting, mpc, search
+from visual_foresight.planners.objectives import ActionMagnitude, Approach, PixelDistance, WeightedSum
+from visual_foresight.rollout import Rollout
+
+GOAL = np.array([34.0, 44.0])
+START = {"finger": (30.0, 18.0), "disc": (32.0, 30.0)}
+SMALL = {"horizon": 8, "num_candidates": 48, "num_iterations": 3, "action_repeat": 2}
+SMALLER = CEM(horizon=6, num_candidates=24, num_iterations=2, action_repeat=2)  # where whole maps are computed
+
+
+def push_to(goal=GOAL):
+    approach = Approach(lambda states: states, goal)
+    return WeightedSum({"pixel": PixelDistance(goal), "approach": approach}, {"approach": 0.4})
+
+
+def controller(simulator, planner=None, objective=None, **changes):
+    settings = {"action_space": simulator.action_space, "rng": 0, **changes}
+    if objective is None and "make_objective" not in changes:
+        objective = push_to()
+    return MPC(simulator, planner or CEM(**SMALL), objective, **settings)
+
+
+def play(world, control, num_steps=25, pixels=True):
+    """Run the controller; the disc's final distance to the goal."""
+    for _ in range(num_steps):
+        world.step(control.act(world.observation(), pixels=world.disc[None] if pixels else None))
+    return np.linalg.norm(world.disc - GOAL)
+
+
+@pytest.fixture
+def world(disc_world):
+    return disc_world(**START)
+
+
+@pytest.fixture
+def simulator(disc_world):
+    """A copy of the world that is never stepped: what it knows comes from observations and pixels alone."""
+    return disc_world(finger=(0.0, 0.0), disc=(0.0, 0.0))
+
+
+@pytest.mark.parametrize("name", ["cem", "icem", "mppi"])
+def test_the_disc_arrives(name, world, simulator):
+    assert play(world, controller(simulator, PLANNERS[name](**SMALL))) < 1.0
+
+
+def test_planning_beats_chance_and_standing_still(world, simulator, disc_world):
+    unplanned = RandomShooting(horizon=8, num_candidates=1)
+    random = play(disc_world(**START), controller(simulator, unplanned, warm_start=False))
+    planned = play(world, controller(simulator))
+    assert planned < 0.2 * min(random, np.linalg.norm(np.array(START["disc"]) - GOAL))
+
+
+def test_actions_are_those_of_the_plan_until_it_is_replaced(world, simulator):
+    control = controller(simulator, replan_interval=3)
+    plans = []
+    for step in range(7):
+        action = control.act(world.observation(), pixels=world.disc[None])
+        assert action.dtype == np.float32
+        np.testing.assert_array_equal(action, control.last_plan.actions[step % 3])
+        plans.append(control.last_plan)
+        world.step(action)
+    assert plans[0] is plans[1] is plans[2] is not plans[3]
+    assert plans[3] is plans[5] is not plans[6]
+    assert len(control.decision_seconds) == 3
+
+
+def test_an_action_given_out_cannot_change_the_plan(world, simulator):
+    control = controller(simulator)
+    control.act(world.observation(), pixels=world.disc[None])[:] = 9.0
+    assert np.abs(control.last_plan.actions).max() <= 1.0
+
+
+class Remembering:
+    """A planner that notes what it was given."""
+
+    def __init__(self, planner):
+        self.planner, self.horizon, self.given = planner, planner.horizon, []
+
+    def plan(self, cost_fn, action_space, **given):
+        self.given.append(given)
+        return self.planner.plan(cost_fn, action_space, **given)
+
+
+def test_each_search_begins_with_the_last_plan_shifted_by_what_was_executed(world, simulator):
+    planner = Remembering(ICEM(**SMALL))
+    control = controller(simulator, planner, replan_interval=2, fill="zero")
+    plans = []
+    for _ in range(5):
+        world.step(control.act(world.observation(), pixels=world.disc[None]))
+        plans.append(control.last_plan)
+    assert "incumbent" not in planner.given[0] and "elites" not in planner.given[0]
+    expected = np.concatenate([plans[0].actions[2:], np.zeros((2, 2))])
+    np.testing.assert_array_equal(planner.given[1]["incumbent"], expected)
+    np.testing.assert_array_equal(planner.given[1]["elites"][:, :-2], plans[0].elites[:, 2:])
+    assert len(planner.given[1]["elites"]) == 3
+
+
+def test_reset_forgets_everything(world, simulator, disc_world):
+    """After reset with the same seed the controller does what a new one does: no plan, frame or map leaks over."""
+    planner = Remembering(ICEM(**SMALL))
+    control = controller(simulator, planner)
+    first = [control.act(world.observation(), pixels=world.disc[None])]
+    for _ in range(4):
+        first.append(control.act(world.step(first[-1]), pixels=world.disc[None]))
+    control.reset(rng=0)
+    assert control.last_plan is None and control.last_start is None and control.decision_seconds == []
+    planner.given.clear()
+    again = disc_world(**START)
+    second = [control.act(again.observation(), pixels=again.disc[None])]
+    for _ in range(4):
+        second.append(control.act(again.step(second[-1]), pixels=again.disc[None]))
+    np.testing.assert_array_equal(first, second)
+    assert "incumbent" not in planner.given[0]
+
+
+def test_warm_start_can_be_left_out(world, simulator):
+    planner = Remembering(CEM(**SMALL))
+    play(world, controller(simulator, planner, warm_start=False), num_steps=3)
+    assert all("incumbent" not in given for given in planner.given)
+
+
+def test_proposals_reach_the_planner(world, simulator):
+    still = np.zeros((1, 8, 2), np.float32)
+    planner = Remembering(CEM(**SMALL))
+    play(world, controller(simulator, planner, proposals=still), num_steps=1)
+    assert planner.given[0]["proposals"] is still
+
+
+def test_context_holds_the_last_frames_and_the_actions_between_them(world, simulator):
+    seen = []
+
+    def make_objective(context):
+        seen.append(context)
+        return push_to()
+
+    control = controller(simulator, make_objective=make_objective, context_frames=3)
+    observations, actions = [world.observation()], []
+    for _ in range(5):
+        actions.append(control.act(observations[-1], pixels=world.disc[None]))
+        observations.append(world.step(actions[-1]))
+    assert [len(context.frames) for context in seen] == [1, 2, 3, 3, 3]
+    for now, context in enumerate(seen):
+        first = max(0, now - 2)
+        np.testing.assert_array_equal(context.frames, [o["image"] for o in observations[first : now + 1]])
+        np.testing.assert_array_equal(context.states, [o["state"] for o in observations[first : now + 1]])
+        np.testing.assert_array_equal(context.actions, np.reshape(actions[first:now], (-1, 2)))
+        assert context.observation is observations[now]
+        assert context.pixel_distributions is None
+
+
+def test_observations_without_state_give_a_context_without(world, simulator):
+    contexts = []
+
+    def make_start(context):
+        contexts.append(context)
+        return simulator.start(context.frames, context.actions, [world.finger], pixels=world.disc)
+
+    control = controller(simulator, make_start=make_start)
+    control.act({"image": world.observation()["image"]})
+    assert contexts[0].states is None and contexts[0].pixels is None
+
+
+def test_a_start_may_be_made_from_anything(world, simulator):
+    """For a simulator that reads the environment itself."""
+    control = controller(simulator, make_start=lambda context: (world.finger.copy(), world.disc.copy()))
+    assert play(world, control, pixels=False) < 1.0
+    assert simulator.num_starts == 0
+
+
+# ---- where the designated pixel is
+
+
+class MapWorld:
+    """The disc world with maps in place of positions, and a disc that it believes slower than it is."""
+
+    def __init__(self, world, factor=1.0):
+        self.world, self.factor, self.calls = world, factor, []
+        self.action_space = world.action_space
+
+    def start(self, frames, actions, states, *, pixels=None, pixel_distributions=None):
+        if pixel_distributions is not None:
+            assert pixels is None
+            rows, cols = np.mgrid[: self.world.size, : self.world.size]
+            pixels = [[(pixel_distributions[0] * rows).sum(), (pixel_distributions[0] * cols).sum()]]
+        self.calls.append(np.array(pixels, float))
+        return self.world.start(frames, actions, states, pixels=pixels)
+
+    def rollout(self, start, actions, outputs=("frames", "states", "pixel_distributions")):
+        assert "pixels" not in outputs
+        exact = self.world.rollout(start, actions)
+        places = start[1] + self.factor * (exact.pixels[:, :, 0] - start[1])
+        axis = np.arange(self.world.size)
+        rows = np.maximum(0.0, 1.0 - np.abs(axis - places[..., :1]))
+        cols = np.maximum(0.0, 1.0 - np.abs(axis - places[..., 1:]))
+        maps = (rows[..., :, None] * cols[..., None, :])[:, :, None].astype(np.float32)
+        return Rollout(np.asarray(actions), states=exact.states, pixel_distributions=maps)
+
+
+def test_maps_steer_as_well_as_positions(world, simulator):
+    assert play(world, controller(MapWorld(simulator), SMALLER), num_steps=16) < 1.5
+
+
+def test_truth_is_asked_for_at_every_step(world, simulator):
+    maps = MapWorld(simulator)
+    control = controller(maps, SMALLER)
+    places = []
+    for _ in range(6):
+        places.append(world.disc.copy())
+        world.step(control.act(world.observation(), pixels=world.disc[None]))
+    np.testing.assert_allclose(np.squeeze(maps.calls), places, atol=1e-5)
+
+
+@pytest.mark.parametrize("replan_interval", [1, 3])
+def test_predicted_tracking_follows_the_executed_actions(world, simulator, replan_interval):
+    """The map at each start is the last start's map carried along what was executed; truth is read once."""
+    maps = MapWorld(simulator)
+    control = controller(maps, SMALLER, tracking="predicted", replan_interval=replan_interval)
+    truth = []
+    for step in range(10):
+        if step % replan_interval == 0:
+            truth.append(world.disc.copy())
+        world.step(control.act(world.observation(), pixels=world.disc[None] if step == 0 else None))
+    np.testing.assert_allclose(np.squeeze(maps.calls), truth, atol=1e-3)  # the simulator is exact, so is its map
+    assert np.linalg.norm(world.disc - START["disc"]) > 3.0
+
+
+def test_predicted_tracking_drifts_where_truth_does_not(world, disc_world, simulator):
+    """With a simulator that believes in half of each motion, what is believed of the disc falls behind."""
+    errors = {}
+    for tracking in ("truth", "predicted"):
+        maps, world = MapWorld(simulator, factor=0.5), disc_world(**START)
+        control = controller(maps, SMALLER, tracking=tracking)
+        play(world, control, num_steps=12)
+        before_last = world.disc.copy()
+        world.step(control.act(world.observation(), pixels=world.disc[None]))
+        errors[tracking] = np.linalg.norm(maps.calls[-1][0] - before_last)
+        assert np.linalg.norm(before_last - START["disc"]) > 5.0
+    assert errors["truth"] < 1e-5
+    assert errors["predicted"] > 1.0
+
+
+def test_predicted_tracking_does_not_leak_over_reset(world, simulator, disc_world):
+    maps = MapWorld(simulator)
+    control = controller(maps, SMALLER, tracking="predicted")
+    play(world, control, num_steps=4)
+    control.reset()
+    with pytest.raises(ValueError, match="needs pixels=.* at the first step after reset"):
+        control.act(world.observation())
+    control.reset()
+    fresh = disc_world(finger=(10.0, 10.0), disc=(50.0, 20.0))
+    control.act(fresh.observation(), pixels=fresh.disc[None])
+    np.testing.assert_allclose(maps.calls[-1], [[50.0, 20.0]])
+
+
+def test_predicted_tracking_from_exact_positions(world, simulator):
+    """A simulator that has no maps, only positions."""
+    control = controller(simulator, tracking="predicted")
+    assert play(world, control, pixels=True) < 1.0
+
+
+def test_pixels_outside_the_image_are_moved_to_its_border(world, simulator):
+    maps = MapWorld(simulator)
+    controller(maps).act(world.observation(), pixels=[[-3.0, 63.4]])
+    np.testing.assert_array_equal(maps.calls[0], [[0.0, 63.0]])
+
+
+# ---- stopping
+
+
+@pytest.mark.parametrize("tracking", ["truth", "predicted"])
+def test_it_stands_still_at_the_goal_and_goes_on_when_the_disc_is_moved(tracking, world, simulator):
+    control = controller(simulator, stop_distance=1.5, tracking=tracking)
+    play(world, control, num_steps=25)
+    assert control.stopped
+    finger, decisions = world.finger.copy(), len(control.decision_seconds)
+    play(world, control, num_steps=12)
+    np.testing.assert_array_equal(world.finger, finger)
+    assert len(control.decision_seconds) == decisions
+    assert np.linalg.norm(world.disc - GOAL) <= 1.5 + 1e-6
+    if tracking == "truth":
+        world.disc += 6.0
+        control.act(world.observation(), pixels=world.disc[None])
+        assert not control.stopped
+        assert len(control.decision_seconds) == decisions + 1
+
+
+def test_standing_still_is_the_allowed_action_nearest_to_zero(world, simulator):
+    box = spaces.Box(np.array([0.1, -1.0]), np.array([1.0, -0.2]), dtype=np.float64)
+    control = controller(simulator, action_space=box, stop_distance=100.0)
+    action = control.act(world.observation(), pixels=world.disc[None])
+    np.testing.assert_allclose(action, [0.1, -0.2], rtol=1e-6)
+    assert np.all(action >= box.low) and np.all(action <= box.high)
+
+
+def test_goals_to_stop_at_are_found_in_sums_or_given(simulator):
+    np.testing.assert_array_equal(controller(simulator, stop_distance=1.0).goals, [GOAL])
+    given = controller(simulator, objective=ActionMagnitude(), stop_distance=1.0, goals=[(1.0, 2.0)])
+    np.testing.assert_array_equal(given.goals, [[1.0, 2.0]])
+    with pytest.raises(ValueError, match="needs to know where to stop"):
+        controller(simulator, objective=ActionMagnitude(), stop_distance=1.0)
+
+
+# ---- how the simulator is asked
+
+
+def test_only_what_the_objective_reads_is_asked_for(world, simulator):
+    asked = []
+
+    class Asked(MapWorld):
+        def rollout(self, start, actions, outputs=("frames", "states", "pixel_distributions")):
+            asked.append(outputs)
+            return super().rollout(start, actions, outputs)
+
+    controller(Asked(simulator), SMALLER).act(world.observation(), pixels=world.disc[None])
+    assert set(asked[0]) == {"states", "pixel_distributions"} and len(set(asked)) == 1
+    asked.clear()
+    controller(Asked(simulator), SMALLER, objective=PixelDistance(GOAL)).act(world.observation(), pixels=world.disc[None])
+    assert set(asked) == {("pixel_distributions",)}
+    asked.clear()
+    controller(Asked(simulator), SMALLER, objective=ActionMagnitude()).act(world.observation(), pixels=world.disc[None])
+    assert asked == []
+
+
+def test_a_compiled_cost_function_is_preferred(world, simulator):
+    class Compiled(MapWorld):
+        num_compiled = 0
+
+        def cost_function(self, start, objective):
+            def cost_fn(candidates):
+                self.num_compiled += 1
+                return objective(self.world.rollout(start, candidates))
+
+            return cost_fn
+
+    compiled = Compiled(simulator)
+    assert play(world, controller(compiled), num_steps=16) < 1.5
+    assert compiled.num_compiled == 16 * 3
+
+
+def test_predicted_rollout_shows_the_plan_and_what_it_leads_to(world, simulator):
+    control = controller(simulator, replan_interval=8)
+    control.act(world.observation(), pixels=world.disc[None])
+    expected = control.predicted_rollout()
+    np.testing.assert_array_equal(expected.actions[0], control.last_plan.actions)
+    for action in control.last_plan.actions:
+        world.step(action)
+    np.testing.assert_allclose(expected.pixels[0, -1, 0], world.disc, atol=1e-4)
+    assert control.last_objective(expected)[0] == pytest.approx(control.last_plan.cost, rel=1e-5)
+    assert control.predicted_rollout(outputs=("states",)).num_candidates == 1
+    with pytest.raises(ValueError, match="nothing has been planned"):
+        controller(simulator).predicted_rollout()
+
+
+def test_a_decision_includes_encoding_in_its_deadline(world, simulator, monkeypatch):
+    """Encoding takes 80 of 100 ms and an iteration 15: there is time for one, not for two."""
+
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(mpc, "clock", clock)
+    monkeypatch.setattr(search, "clock", clock)
+
+    class Slow(MapWorld):
+        def start(self, *context, **named):
+            clock.now += 0.08
+            return super().start(*context, **named)
+
+        def rollout(self, start, actions, outputs=("frames", "states", "pixel_distributions")):
+            clock.now += 0.015
+            return super().rollout(start, actions, outputs)
+
+    control = controller(Slow(simulator), SMALLER, deadline_ms=100.0)
+    control.act(world.observation(), pixels=world.disc[None])
+    assert control.last_plan.num_iterations == 1
+    assert control.decision_seconds == [pytest.approx(0.095)]
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"make_objective": lambda context: None, "objective": PixelDistance(GOAL)}, "exactly one of"),
+        ({"replan_interval": 0}, "replan_interval must be"),
+        ({"replan_interval": 9}, "exceeds the planner's horizon 8"),
+        ({"tracking": "guess"}, r"one of \('truth', 'predicted'\), got 'guess'"),
+        ({"context_frames": 0}, "context_frames must be"),
+        ({"deadline_ms": -1.0}, "deadline_ms must lie in"),
+        ({"stop_distance": -1.0}, "stop_distance must lie in"),
+    ],
+)
+def test_bad_settings_are_refused(changes, message, simulator):
+    with pytest.raises(ValueError, match=message):
+        controller(simulator, **changes)
+
+
+def test_what_act_needs_is_said(world, simulator):
+    with pytest.raises(ValueError, match="an observation with 'image'"):
+        controller(simulator).act(world.observation()["image"])
+    with pytest.raises(ValueError, match="pass pixels="):
+        controller(simulator).act(world.observation())
+    with pytest.raises(ValueError, match=r"needs pixels \[1, 2\] at every step"):
+        controller(simulator, stop_distance=1.0).act(world.observation(), pixels=np.zeros((2, 2)))
