@@ -48,22 +48,20 @@ class NpzFormat:
 
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:
         """Read the episodes of one archive, one at a time."""
-        try:
-            # The archive is opened lazily: arrays are decompressed when an episode asks for them.
-            archive = np.load(shard, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("holds a single array, not an archive")
-        except FileNotFoundError:
-            raise
-        except RECORD_ERRORS as error:
-            message = f"is not a complete npz archive ({error}): it was truncated or is another kind of file"
-            yield Fault(shard, None, message)
-            return
-        with archive:
+        # NumPy would leave a file that it opened itself, and cannot read, open.
+        with open(shard, "rb") as stream:
             try:
+                # Lazy: arrays are decompressed when an episode asks for them.
+                archive = np.load(stream, allow_pickle=False)
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise ValueError("holds a single array, not an archive")
                 episodes = _episode_keys(archive)
+            except zipfile.BadZipFile as error:
+                message = f"is not a complete npz archive ({error}): it was truncated or is another kind of file"
+                yield Fault(shard, None, message)
+                return
             except RECORD_ERRORS as error:
-                yield Fault(shard, None, str(error))
+                yield Fault(shard, None, f"cannot be read as an npz archive: {error}")
                 return
             for index, keys in enumerate(episodes):
                 yield attempt(shard, index, lambda keys=keys: _read_episode(archive, keys, options))

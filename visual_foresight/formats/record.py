@@ -59,7 +59,7 @@ class ReadOptions:
         """Validate."""
         if self.preprocess not in PREPROCESSES:
             raise ValueError(f"preprocess must be one of {', '.join(PREPROCESSES)}, got {self.preprocess!r}")
-        size = tuple(self.image_size)
+        size = tuple(self.image_size) if isinstance(self.image_size, tuple | list) else ()
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(f"image_size must be (height, width) in whole pixels, got {self.image_size!r}")
         object.__setattr__(self, "image_size", size)

@@ -68,12 +68,12 @@ def iterate_records(file: Path, *, compression: str = "") -> Iterator[bytes | Fa
             yield record
             offset += _HEADER_SIZE + len(record) + _FOOTER_SIZE
             index += 1
-        return
     except tf.errors.OpError:
-        pass
-    if compression:
-        yield Fault(file, index, "the file ends or is damaged inside this record; what follows cannot be read")
-    else:
+        if compression:
+            yield Fault(file, index, "the file ends or is damaged inside this record; what follows cannot be read")
+            return
+    # TensorFlow takes a file that ends inside a record's header for a whole one; here that is a fault too.
+    if not compression and offset < file.stat().st_size:
         yield from _read_on(file, offset, index)
 
 

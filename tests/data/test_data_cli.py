@@ -1,0 +1,161 @@
+"""`visual-foresight data inspect|validate|convert`: what they print, write and exit with."""
+
+import json
+
+import numpy as np
+import pytest
+
+from visual_foresight.formats import read_episodes, write_episodes
+
+
+@pytest.fixture
+def damaged_push(tmp_path, make_episode, damage):
+    """A push file of three records, the first of which is damaged."""
+    whole = tmp_path / "whole.tfrecord"
+    write_episodes(whole, [make_episode(seed) for seed in range(3)])
+    return damage(whole, tmp_path / "damaged.tfrecord", flip=100)
+
+
+def test_inspect_prints_what_there_is(command, npz_folder, tmp_path):
+    """Format, counts, sizes, statistics; the contact sheet is written."""
+    answer = command("data", "inspect", npz_folder, "--picture", tmp_path / "sheet.png")
+    assert answer.code == 0
+    for line in ("format:      npz", "files:       3", "episodes:    7", "frames:      48 (6 to 8 an episode)"):
+        assert line in answer.out
+    assert "image size:  8x8" in answer.out and "action mean:" in answer.out
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_as_json_holds_the_statistics(command, npz_folder):
+    """--json is one JSON document with the same facts."""
+    report = json.loads(command("data", "inspect", npz_folder, "--json", "--max_episodes", 2).out)
+    assert report["num_episodes"] == 2 and report["action_sizes"] == {"2": 2}
+    episodes = list(read_episodes(npz_folder, preprocess="none"))[:2]
+    expected = np.concatenate([episode.actions for episode in episodes]).mean(axis=0)
+    np.testing.assert_allclose(report["statistics"]["action_mean"], expected, rtol=1e-5)
+
+
+def test_inspect_shows_sizes_that_differ(command, tmp_path, make_episode):
+    """Mixed data are described, without a mean that says nothing."""
+    write_episodes(tmp_path / "a.npz", [make_episode(), make_episode(action_size=3)])
+    answer = command("data", "inspect", tmp_path / "a.npz")
+    assert answer.code == 0
+    assert "action size: 2 (1 episodes), 3 (1 episodes)" in answer.out and "mean" not in answer.out
+
+
+def test_inspect_of_damaged_data(command, refused, damaged_push):
+    """A damaged record is refused with the way out, and counted with --skip_bad."""
+    assert "damaged.tfrecord, record 0" in refused("data", "inspect", damaged_push, "--format", "push")
+    answer = command("data", "inspect", damaged_push, "--format", "push", "--skip_bad")
+    assert answer.code == 0 and "skipped:     1 damaged records" in answer.out
+
+
+def test_validate_passes_good_data(command, npz_folder):
+    """Exit code 0 and the number of episodes."""
+    answer = command("data", "validate", npz_folder)
+    assert (answer.code, answer.out) == (0, "7 episodes are in order\n")
+
+
+def test_validate_names_every_fault(command, damaged_push):
+    """Exit code 1; file, record and reason of each fault; JSON alike; --skip-bad counts and goes on."""
+    answer = command("data", "validate", damaged_push, "--format=push")
+    assert answer.code == 1
+    assert f"{damaged_push}, record 0: its " in answer.out and "do not match their checksum" in answer.out
+    assert "2 episodes are in order, 1 are not" in answer.out
+    report = json.loads(command("data", "validate", damaged_push, "--format=push", "--json").out)
+    assert report["good"] == 2 and report["faults"][0]["record"] == 0
+    answer = command("data", "validate", damaged_push, "--format=push", "--skip-bad")
+    assert answer.code == 0 and "1 are not (skipped)" in answer.out
+
+
+def test_validate_finds_short_and_differing_episodes(command, tmp_path, make_episode):
+    """Too short for the asked length, and other sizes than the first episode, are faults with their place."""
+    episodes = [make_episode(frames=8), make_episode(frames=4), make_episode(frames=8, size=(8, 9))]
+    write_episodes(tmp_path / "a.npz", episodes)
+    answer = command("data", "validate", tmp_path / "a.npz", "--sequence_length", 6)
+    assert answer.code == 1
+    assert "record 1: has 4 frames, fewer than the sequence length 6" in answer.out
+    assert "record 2: has image size (8, 9), the first episode has (8, 8)" in answer.out
+
+
+def test_validate_limits_what_it_prints_but_counts_all(command, tmp_path, make_episode):
+    """--max_faults bounds the lines."""
+    write_episodes(tmp_path / "a.npz", [make_episode(frames=3) for _ in range(5)])
+    answer = command("data", "validate", tmp_path / "a.npz", "--sequence_length", 6, "--max_faults", 2)
+    assert answer.out.count("record") == 2 and "0 episodes are in order, 5 are not" in answer.out
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out.tfrecord"])
+def test_convert_keeps_episodes_exactly(command, npz_folder, tmp_path, same_episode, name):
+    """npz to push or npz keeps everything, and notes where it came from."""
+    answer = command("data", "convert", npz_folder, tmp_path / name)
+    assert answer.code == 0 and "wrote 7 episodes (48 frames) from npz to 1" in answer.out
+    for actual, expected in zip(
+        read_episodes(tmp_path / name, preprocess="none"), read_episodes(npz_folder, preprocess="none"), strict=True
+    ):
+        assert actual.metadata["converted_from"]["preprocess"] == "none"
+        np.testing.assert_array_equal(actual.frames, expected.frames)
+        np.testing.assert_array_equal(actual.actions, expected.actions)
+
+
+def test_convert_resizes_into_a_folder_of_shards(command, golden_push, tmp_path):
+    """The golden records become npz of 64 x 64, several files of at most so many episodes; frames are the golden ones."""
+    folder = tmp_path / "small"
+    arguments = (
+        "--to=npz",
+        "--image_size=64",
+        "--preprocess=seed",
+        "--episodes_per_file=3",
+        "--max_frames=4",
+        "--json",
+    )
+    report = json.loads(command("data", "convert", golden_push, folder, *arguments).out)
+    assert sorted(file.name for file in folder.iterdir()) == ["episodes-00000.npz", "episodes-00001.npz"]
+    assert report["num_episodes"] == 4 and report["num_frames"] == 16
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+    for actual, expected in zip(read_episodes(folder), read_episodes(golden_push, max_frames=4), strict=True):
+        np.testing.assert_array_equal(actual.frames, expected.frames)
+
+
+def test_convert_of_damaged_data_writes_all_or_nothing(command, refused, damaged_push, tmp_path):
+    """Without --skip_bad nothing appears; with it the good records do, and the skipped one is listed."""
+    assert "record 0" in refused("data", "convert", damaged_push, tmp_path / "out", "--to=npz", "--format=push")
+    assert "record 0" in refused("data", "convert", damaged_push, tmp_path / "out.npz", "--format=push")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.tfrecord", "whole.tfrecord"]
+    answer = command("data", "convert", damaged_push, tmp_path / "out.npz", "--format=push", "--skip_bad")
+    assert answer.code == 0 and "wrote 2 episodes" in answer.out and "skipped 1 damaged records:" in answer.out
+
+
+def test_convert_does_not_replace_unasked(command, refused, npz_folder, tmp_path):
+    """An existing destination stays, unless --overwrite."""
+    destination = tmp_path / "out.npz"
+    destination.write_bytes(b"mine")
+    assert "exists: choose another name or pass --overwrite" in refused("data", "convert", npz_folder, destination)
+    assert destination.read_bytes() == b"mine"
+    assert command("data", "convert", npz_folder, destination, "--overwrite").code == 0
+    assert len(list(read_episodes(destination))) == 7
+    message = refused("data", "convert", npz_folder, npz_folder, "--to=npz", "--overwrite")
+    assert "holds the source" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("inspect", "nothing"), "nothing does not exist"),
+        (("validate", "nothing"), "nothing does not exist"),
+        (("convert", "{data}", "{new}"), "name the format to write with --to=push or --to=npz"),
+        (("convert", "{data}", "{new}.npz", "--image_size=64"), "needs --preprocess=seed"),
+        (("convert", "{data}", "{new}.npz", "--preprocess=seed"), "--preprocess=seed needs --image_size"),
+        (("convert", "{data}", "{new}.npz", "--image_size=big"), "expected SIDE or HEIGHTxWIDTH"),
+        (("convert", "{data}", "{new}.npz", "--encoding=gif"), "stores frames as one of deflate, raw"),
+        (("inspect", "{data}", "--format=pusj"), "did you mean 'push'?"),
+        (("inspect", "{data}", "--camera=left"), "has no setting camera"),
+        (("inspect",), "the following arguments are required: path"),
+        ((), "required"),
+    ],
+)
+def test_wrong_use_is_refused_in_one_line(refused, npz_folder, tmp_path, words, message):
+    """Exit code 2, one line, the reason."""
+    places = {"data": npz_folder, "new": tmp_path / "new"}
+    assert message in refused("data", *(word.format(**places) for word in words))
+    assert not (tmp_path / "new").exists() and not (tmp_path / "new.npz").exists()
