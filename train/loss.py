@@ -66,7 +66,7 @@ def weighted_frame_errors(frames: Any, predicted: Any, weights: Any) -> Any:
     return ops.mean(weights * ops.square(frames - predicted), axis=(2, 3, 4))
 
 
-def total_loss(image_errors: Any, state_errors: Any) -> Any:
+def total_loss(image_errors: Any, state_errors: Any, state_weight: float = STATE_WEIGHT) -> Any:
     """The original's loss (Finn, Goodfellow and Levine 2016, section 4; `prediction_train.py`).
 
     `(sum_t mse(frame_t) + 1e-4 sum_t mse(state_t)) / P` over the P predicted frames, mean over the batch.
@@ -74,8 +74,9 @@ def total_loss(image_errors: Any, state_errors: Any) -> Any:
     Args:
         image_errors: `[B, P]`, plain or motion-weighted.
         state_errors: `[B, P]`.
+        state_weight: of the state error; the original's 1e-4 teaches states in metres next to nothing.
     """
-    return ops.mean(image_errors) + STATE_WEIGHT * ops.mean(state_errors)
+    return ops.mean(image_errors) + state_weight * ops.mean(state_errors)
 
 
 def psnr(errors: Any) -> Any:

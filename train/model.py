@@ -63,6 +63,7 @@ class TrainingModel(keras.Model):
         super().__init__(name="training", dtype="float32")
         self.predictor = predictor
         self._context = config.context_frames
+        self._state_weight = config.state_weight
         self._motion = (config.motion_weight, config.motion_threshold, config.motion_dilation)
         self._horizon = config.num_predicted
         self.step_means = StepMeans(config.num_predicted)
@@ -81,7 +82,7 @@ class TrainingModel(keras.Model):
         """Errors of one batch.
 
         Args:
-            inputs: "frames" `[B, T, H, W, 3]` uint8, "actions" `[B, T-1, A]`, "states" `[B, T, S]` and, in training,
+            inputs: "frames" `[B, T, H, W, 3]` uint8 (or float in [0, 1]), "actions" `[B, T-1, A]`, "states" `[B, T, S]` and, in training,
                 "ground_truth" `[B, T-1]` bool.
             training: whether to sample the truth and to respect `horizon`.
 
@@ -89,8 +90,10 @@ class TrainingModel(keras.Model):
             "image", "weighted", "state" and "copy" errors, each `[B, P]`.
         """
         length = self._context + self._horizon if training else inputs["frames"].shape[1]
-        # The counterpart of frames.to_float inside the graph: the same division.
-        frames = ops.cast(inputs["frames"][:, :length], "float32") / 255.0
+        frames = inputs["frames"][:, :length]
+        if keras.backend.standardize_dtype(frames.dtype) == "uint8":
+            # The counterpart of frames.to_float inside the graph: the same division.
+            frames = ops.cast(frames, "float32") / 255.0
         states = ops.cast(inputs["states"][:, :length], "float32")
         sequence = {"frames": frames, "actions": inputs["actions"][:, : length - 1], "states": states}
         mask = inputs["ground_truth"][:, : length - 1] if training and "ground_truth" in inputs else None
@@ -119,7 +122,7 @@ class TrainingModel(keras.Model):
     ) -> Any:
         """The scalar that is minimised."""
         del x, y, sample_weight, training
-        return loss.total_loss(y_pred["weighted"], y_pred["state"])
+        return loss.total_loss(y_pred["weighted"], y_pred["state"], self._state_weight)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The figures since the last reset: "loss" and "step_means" `[F, P]`."""
@@ -128,7 +131,7 @@ class TrainingModel(keras.Model):
         pooled = ops.mean(image, axis=0)  # [P]
         rows = (
             pooled,
-            loss.STATE_WEIGHT * ops.mean(y_pred["state"], axis=0),
+            self._state_weight * ops.mean(y_pred["state"], axis=0),
             loss.psnr(pooled),
             ops.mean(loss.psnr(image), axis=0),
             ops.mean(copy, axis=0),
