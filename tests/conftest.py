@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,14 @@ def refused(command) -> Callable[..., str]:
         return answer.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor(tmp_path_factory) -> Path:
+    """The folder of a saved predictor that has learned nothing and costs little."""
+    import visual_foresight as vf
+
+    config = vf.PredictorConfig(backbone="fast", action_size=2, state_size=2, num_masks=2, width=0.25)
+    folder = tmp_path_factory.mktemp("predictors") / "tiny"
+    vf.VideoPredictor(config).save(folder)
+    return folder

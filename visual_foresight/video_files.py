@@ -134,8 +134,9 @@ def _checked_movie(path: str | os.PathLike, frames: Sequence[np.ndarray], rate: 
 def _with_one_palette(frames: Sequence[np.ndarray]) -> list[Image.Image]:
     """Reduce all frames to one palette of 256 colours: colours do not flicker, and still parts compress to nothing."""
     step = max(1, len(frames) // 16)
-    sample = np.concatenate([frame.reshape(-1, 3) for frame in frames[::step]])
-    colors, counts = np.unique(sample, axis=0, return_counts=True)
+    sample = np.concatenate([frame.reshape(-1, 3) for frame in frames[::step]]).astype(np.int32)
+    packed, counts = np.unique(sample @ np.array([65536, 256, 1], np.int32), return_counts=True)
+    colors = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
     weighted = np.repeat(colors, np.ceil(np.sqrt(counts)).astype(int), axis=0)
     shared = Image.fromarray(weighted[None]).quantize(256 - _NUM_EXACT_COLORS, method=Image.Quantize.MEDIANCUT)
     # A mark of a few pixels would fade into the colours of the camera's pictures: the colours that the shared palette

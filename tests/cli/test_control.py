@@ -1,0 +1,215 @@
+"""Demo and plan: what they write, what they count, and what they refuse."""
+
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+from PIL import Image
+
+from visual_foresight.cli import control, doctor
+from visual_foresight.control_record import wilson_interval
+from visual_foresight.envs.tasks import TaskSet, sample_task
+
+SMALL = ("--steps=2", "--candidates=8", "--iterations=1", "--horizon=2", "--elites=2", "--action_repeat=1")
+ORACLE = ("--simulator=true", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def environment():
+    made = gymnasium.make(control.DEFAULT_ENVIRONMENT)
+    yield made
+    made.close()
+
+
+def test_demo_writes_report_and_moving_pictures(command, tmp_path):
+    """The demo ends with 0 whether or not the goal was reached, says which, and writes three files."""
+    answer = command("demo", *ORACLE, "--output", tmp_path / "demo")
+    assert answer.code == 0
+    assert "goal NOT reached" in answer.out
+    assert "2 steps" in answer.out
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo.gif", "demo.mp4", "report.html"]
+    with Image.open(tmp_path / "demo" / "demo.gif") as gif:
+        assert gif.n_frames > 3
+    assert "px to go" in answer.err
+
+
+def test_demo_reports_every_episode_as_json(command, tmp_path):
+    """`--json` prints one object on standard output: successes, distances, times, files."""
+    answer = command("demo", *ORACLE, "--episodes=2", "--json", "--output", tmp_path)
+    report = json.loads(answer.out)
+    assert (report["num_episodes"], len(report["episodes"])) == (2, 2)
+    assert report["success_interval_95"] == list(wilson_interval(report["num_successes"], 2))
+    assert report["settings"]["horizon"] == 2
+    assert set(report["files"]) == {"report", "gif", "mp4"}
+
+
+def test_oracle_reaches_the_goal_of_the_demo(command, tmp_path):
+    """With the true physics for a model the demo's own settings solve a task: planner and objective are enough."""
+    answer = command("plan", "--simulator=true", "--seed=0", "--no_report", "--json", "--output", tmp_path)
+    report = json.loads(answer.out)
+    assert report["num_successes"] == 1
+    assert report["last_distance_px_mean"] <= 3.0 < report["first_distance_px_mean"]
+
+
+def test_plan_runs_a_task_file_and_writes_results(command, tmp_path):
+    """Tasks come from a file; results.json names them by hash and holds what was printed."""
+    tasks = TaskSet.sample(2, 5, "novel", name="two")
+    tasks.save(tmp_path / "two.json")
+    answer = command("plan", *ORACLE, "--tasks", tmp_path / "two.json", "--output", tmp_path / "plan")
+    assert answer.code == 0
+    results = json.loads((tmp_path / "plan" / "results.json").read_text())
+    assert results["tasks"] == {"name": "two", "sha256": tasks.sha256}
+    assert [each["task_seed"] for each in results["episodes"]] == [task.seed for task in tasks]
+    assert f"{results['num_successes']} of 2 goals reached" in answer.out
+    assert (tmp_path / "plan" / "report.html").exists()
+    times = results["decision_seconds"]
+    assert 0 < times["p50"] <= times["p95"] <= times["max"]
+
+
+@pytest.mark.parametrize("planner", control.PLANNER_NAMES)
+def test_every_planner_can_be_chosen(planner, command, tmp_path):
+    """Each planner's name runs, on a shipped task set cut to one task."""
+    words = ("plan", *ORACLE, "--tasks=demo-v1", "--episodes=1", f"--planner={planner}", "--no_report", "--json")
+    results = json.loads(command(*words, "--output", tmp_path).out)
+    assert results["settings"]["planner"] == planner
+    assert results["num_episodes"] == 1
+
+
+def test_learned_simulator_plans_through_the_wrapper(command, tmp_path, tiny_predictor):
+    """With a predictor the plan's frames and maps are in the report."""
+    answer = command("demo", "--preset", tiny_predictor, *SMALL, "--output", tmp_path)
+    assert answer.code == 0, answer.err
+    page = (tmp_path / "report.html").read_text()
+    assert '"heat": "data:image/png' in page
+
+
+def test_same_seed_same_episode(environment):
+    """Running a task twice gives the same actions and the same pictures."""
+    settings = control.ControlSettings(steps=3, candidates=8, iterations=2, horizon=4, elites=2)
+    simulator = control.make_simulator("true", environment, "")
+    task = sample_task(3)
+    first, second = (
+        control.run_task(environment, simulator, task, settings, name="", rng=7, imagine=False) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.actions, second.actions)
+    np.testing.assert_array_equal(first.frames, second.frames)
+
+
+def test_record_agrees_with_the_environment(environment):
+    """The record's distance is the task's own, in pixels, and its goal is the task's goal pixel."""
+    settings = control.ControlSettings(steps=2, candidates=4, iterations=1, horizon=2, elites=2)
+    task = sample_task(11)
+    record = control.run_task(
+        environment, control.make_simulator("true", environment, ""), task, settings, name="t", imagine=True
+    )
+    np.testing.assert_allclose(record.goal, task.goal_pixel, atol=1e-6)
+    env = environment.unwrapped
+    index = task.object_index
+    wanted = task.pixel_distance(env.physics.object_poses()[index, :2], float(env.physics.heights[index]))
+    assert record.distances[-1] == pytest.approx(wanted, abs=1e-6)
+    assert record.success == (wanted <= record.tolerance)
+    decision = record.decisions[0]
+    np.testing.assert_allclose(decision.pixels[0], record.pixels[1], atol=1e-3)
+    np.testing.assert_array_equal(decision.frames[0], record.frames[1])
+
+
+def test_tip_homography_is_the_environment_s_tip_pixel(environment):
+    """The map from the pusher's state to its pixel agrees with the environment over an episode."""
+    observation, info = environment.reset(seed=4)
+    mapping = control.tip_homography(environment.unwrapped)
+    for action in np.random.default_rng(0).uniform(-1, 1, (10, 2)).astype(np.float32):
+        np.testing.assert_allclose(mapping(observation["state"]), info["tip_pixel"], atol=0.05)
+        observation, *_, info = environment.step(action)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps=0"], "--steps must be at least 1, got 0"),
+        (["--candidates=x"], "--candidates"),
+        (["--planner=cme"], "cme"),
+        (["--episodes=0"], "--episodes must be at least 1"),
+        (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 10"),
+        (["--seed=-1"], "--seed must not be negative"),
+        (["--preset=push_fats"], "unknown preset 'push_fats'"),
+        (["--preset=no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_demo_refuses_wrong_input(words, message, command, tmp_path):
+    """Each mistake is answered with exit code 2 and one line that names it; nothing is written."""
+    answer = command("demo", *words, "--output", tmp_path / "demo")
+    assert answer.code == 2
+    assert message in answer.err.splitlines()[-1]
+    assert answer.err.splitlines()[-1].startswith("visual-foresight demo: error:")
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--env=VisualForesight/Psh-v0"], "did you mean 'VisualForesight/Push-v0'"),
+        (["--env=CartPole-v1"], "CartPole-v1 has no pushing tasks"),
+        (["--tasks=no_such.json"], "no task set at no_such.json"),
+        (["--tasks=demo-v1", "--episodes=100000"], "--episodes asks for 100000"),
+    ],
+)
+def test_plan_refuses_wrong_input(words, message, refused):
+    """Unknown environments, task files and numbers are named."""
+    assert message in refused("plan", *words)
+
+
+def test_damaged_task_file_is_named(refused, tmp_path):
+    """A task file that was cut off is refused with its name."""
+    (tmp_path / "cut.json").write_text('{"task_set_version": 1, "na')
+    assert "cut.json is not JSON" in refused("plan", "--tasks", tmp_path / "cut.json")
+
+
+def test_bench_measures_what_is_asked(command, tmp_path):
+    """The results hold the matrix product and the chosen works, with times of each repetition summed up."""
+    answer = command("bench", "--only", "environment", "data", "--repeats=2", "--warmup=0", "--json")
+    results = json.loads(answer.out)
+    names = [each["name"] for each in results["measurements"]]
+    assert names == ["matrix product", "physics", "drawing", "environment", "data"]
+    assert all(each["rate_per_second"] > 0 and each["repeats"] == 2 for each in results["measurements"])
+    assert results["measurements"][0]["share_of_peak"] == 1.0
+
+
+def test_bench_measures_a_predictor(command, tmp_path, tiny_predictor):
+    """Imagined frames and decisions are measured with the predictor that is named, and the results are kept."""
+    path = tmp_path / "bench.json"
+    words = ("--only", "rollout", "decision", "--repeats=1", "--warmup=1", "--output", path)
+    answer = command("bench", "--preset", tiny_predictor, *SMALL, *words)
+    assert answer.code == 0, answer.err
+    assert "rollout" in answer.out
+    rollout = json.loads(path.read_text())["measurements"][1]
+    assert rollout["work"] == 16
+    assert rollout["share_of_peak"] > 0
+
+
+def test_bench_refuses_wrong_input(refused):
+    """Repetitions that cannot be are named."""
+    assert "--repeats must be at least 1" in refused("bench", "--repeats=0")
+    assert "--only" in refused("bench", "--only", "everything")
+
+
+def test_doctor_tells_each_check_and_fails_with_a_fix(command, tmp_path, monkeypatch):
+    """Every check has a line; one that fails is told with the way to mend it, and the exit code is 1."""
+
+    def no_ffmpeg():
+        raise ImportError("MP4 needs ffmpeg")
+
+    monkeypatch.setattr(doctor, "_video", no_ffmpeg)
+    monkeypatch.setattr(doctor, "_presets", lambda: "made up")
+    answer = command("doctor", "--json", "--output", tmp_path)
+    report = json.loads(answer.out)
+    by_name = {check["name"]: check for check in report["checks"]}
+    assert set(by_name) == {"python", "package", "versions", "backend", "renderer", "video", "presets", "output"}
+    assert [name for name, check in by_name.items() if not check["ok"]] == ["video"]
+    assert by_name["video"]["fix"].startswith("pip install")
+    assert (answer.code, report["ok"]) == (1, False)
+
+
+def test_doctor_refuses_unknown_words(refused):
+    """The doctor takes no argument that it does not know."""
+    assert "unrecognized arguments: please" in refused("doctor", "please")

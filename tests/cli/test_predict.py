@@ -1,0 +1,112 @@
+"""Pictures of predictions: what is written, what is measured, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import visual_foresight as vf
+from visual_foresight.cli import predict
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three episodes of six frames in one file."""
+    rng = np.random.default_rng(0)
+    episodes = [
+        vf.Episode(
+            rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8),
+            rng.uniform(-1, 1, (5, 2)).astype(np.float32),
+            rng.uniform(-0.2, 0.2, (6, 2)).astype(np.float32),
+        )
+        for _ in range(3)
+    ]
+    path = tmp_path_factory.mktemp("data") / "episodes.npz"
+    vf.write_episodes(path, episodes)
+    return path
+
+
+def test_predict_writes_two_animations_and_the_errors(command, tmp_path, tiny_predictor, data):
+    """Prediction beside truth and the scaled action, each as GIF, MP4 and PNG, and a figure for each step."""
+    words = ("--data_dir", data, "--episodes=2", "--steps=3", "--scales=0,1", "--output", tmp_path / "out", "--json")
+    answer = command("predict", "--preset", tiny_predictor, *words)
+    assert answer.code == 0, answer.err
+    report = json.loads(answer.out)
+    names = {f"{name}.{kind}" for name in ("prediction", "scaled_action") for kind in ("gif", "mp4", "png")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert len(report["psnr"]) == len(report["ssim_copy_last_frame"]) == 3
+    with Image.open(tmp_path / "out" / "scaled_action.gif") as gif:
+        assert gif.n_frames >= 3
+
+
+def test_predict_records_when_there_is_no_data(command, tmp_path, tiny_predictor):
+    """Without data, pushes of held-out objects are recorded in the environment."""
+    words = ("--split=novel", "--episodes=1", "--steps=2", "--scales=0,1", "--output", tmp_path)
+    answer = command("predict", "--preset", tiny_predictor, *words)
+    assert answer.code == 0, answer.err
+    assert "PSNR" in answer.out
+
+
+def test_truth_in_the_picture_is_the_data(tiny_predictor, data):
+    """The upper row shows the episode's own frames, pixel for pixel."""
+    windows = list(vf.read_episodes(data))
+    predicted = np.zeros((3, 5, 64, 64, 3), np.uint8)
+    movie = predict.beside_truth(windows, predicted, context_frames=2)
+    assert len(movie) == 5
+    scale = 5
+    strip_height = movie[0].shape[0] // 2 - 2 - 64 * scale
+    picture = movie[2][strip_height : strip_height + 64 * scale : scale, : 64 * scale : scale]
+    np.testing.assert_array_equal(picture, windows[0].frames[3])
+
+
+def test_scaled_actions_hold_one_action():
+    """Each sequence is one action times its factor; by default the largest after the context."""
+    actions = np.array([[0.9, 0.9], [0.1, 0.0], [0.0, -0.5], [0.2, 0.0]], np.float32)
+    window = vf.Episode(np.zeros((5, 64, 64, 3), np.uint8), actions, np.zeros((5, 2), np.float32))
+    config = vf.PredictorConfig(action_size=2, state_size=2, context_frames=2)
+    made = predict.scaled_actions(window, _With(config), None, (0.0, 0.5, 1.0), 3)
+    assert made.shape == (3, 3, 2)
+    np.testing.assert_allclose(made[:, 0], [[0, 0], [0, -0.25], [0, -0.5]])
+    np.testing.assert_array_equal(made[:, 0], made[:, 2])
+    with pytest.raises(ValueError, match="--action needs 2 numbers for this predictor, got 3"):
+        predict.scaled_actions(window, _With(config), (1.0, 2.0, 3.0), (1.0,), 3)
+
+
+def test_measure_of_a_perfect_prediction():
+    """A prediction equal to the truth has the highest PSNR and SSIM 1; copying has less."""
+    rng = np.random.default_rng(1)
+    windows = [vf.Episode(rng.integers(0, 256, (5, 16, 16, 3), dtype=np.uint8))]
+    perfect = np.stack([window.frames[1:] for window in windows])
+    errors = predict.measure(windows, perfect, context_frames=2)
+    np.testing.assert_allclose(errors["ssim"], 1.0)
+    assert min(errors["psnr"]) == 100.0
+    assert max(errors["psnr_copy_last_frame"]) < 15
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps=0"], "--steps must be at least 1"),
+        (["--data_dir=no/such/folder"], "--data_dir no/such/folder does not exist"),
+        (["--scales=0,large"], "is not a list of numbers"),
+        (["--preset=push_fats"], "unknown preset 'push_fats'"),
+    ],
+)
+def test_predict_refuses_wrong_input(words, message, refused):
+    """Each mistake is answered in one line that names it."""
+    assert message in refused("predict", *words)
+
+
+def test_predict_refuses_short_episodes(refused, tiny_predictor, data):
+    """Data whose episodes are too short are named, with the longest there is."""
+    error = refused("predict", "--preset", tiny_predictor, "--data_dir", data, "--steps=30")
+    assert "no episode has 32 frames" in error
+    assert "the longest has 6" in error
+
+
+class _With:
+    """A predictor as far as its config is concerned."""
+
+    def __init__(self, config):
+        self.config = config
