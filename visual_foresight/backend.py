@@ -101,3 +101,41 @@ def _compile_jax(function: Callable, model: Any, static_argnums: tuple[int, ...]
 
     compiled = jax.jit(pure, static_argnums=tuple(index + 1 for index in static_argnums))
     return lambda *arguments: compiled([variable.value for variable in variables], *arguments)
+
+
+def scan(step: Callable, start: Any, inputs: Any) -> Any:
+    """Run a step over the leading axis of its inputs, as a compiled loop; for use inside `compile_function`.
+
+    `keras.ops.scan` cannot serve: on TensorFlow its outputs must have the shapes of what is carried.
+
+    Args:
+        step: (carried, input) to (carried, outputs); `carried` keeps its structure and shapes, `outputs` is a dict of
+            float32 tensors.
+        start: what is carried into the first step, nested tensors.
+        inputs: [T, ...] tensor.
+
+    Returns:
+        Outputs of all steps, a dict of tensors [T, ...].
+    """
+    if backend_name() == "jax":
+        import jax
+
+        return jax.lax.scan(step, start, inputs)[1]
+    tensorflow = import_tensorflow()
+    length = tensorflow.shape(inputs)[0]
+    names: list[str] = []
+
+    def body(index: Any, carried: Any, series: tuple) -> tuple:
+        carried, outputs = step(carried, inputs[index])
+        names[:] = sorted(outputs)
+        if not series:
+            arrays = (tensorflow.TensorArray("float32", length) for _ in names)
+        else:
+            arrays = iter(series)
+        written = tuple(array.write(index, outputs[name]) for array, name in zip(arrays, names, strict=True))
+        return index + 1, carried, written
+
+    # The first step is taken before the loop: it tells which outputs there are.
+    first = body(tensorflow.constant(0), start, ())
+    _, _, series = tensorflow.while_loop(lambda index, *_: index < length, body, first)
+    return {name: array.stack() for name, array in zip(names, series, strict=True)}

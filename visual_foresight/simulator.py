@@ -249,7 +249,7 @@ class LearnedSimulator:
         if start.pixel_distributions is not None:
             arguments.append(start.pixel_distributions)
         results = self._function("rollout", wanted, start.num_pixels > 0)(*arguments)
-        return {name: np.asarray(value)[:count] for name, value in results.items()}
+        return {name: np.moveaxis(np.asarray(value), 0, 1)[:count] for name, value in results.items()}  # [K, T, ...]
 
     # ---- compiled parts ---------------------------------------------------------------------------------------
 
@@ -289,24 +289,30 @@ class LearnedSimulator:
     def _rollout_function(self, wanted: tuple[str, ...]) -> Any:
         from keras import ops, tree
 
+        from visual_foresight.backend import scan
+
         predictor = self.predictor
 
         def roll(carry: Any, frame: Any, state: Any, actions: Any, maps: Any = None) -> dict[str, Any]:
-            count, steps = actions.shape[0], actions.shape[1]
+            count = actions.shape[0]
 
             def branch(tensor: Any) -> Any:
                 return ops.broadcast_to(tensor, (count, *tensor.shape[1:]))
 
-            carry = tree.map_structure(branch, carry)
-            frame, state = branch(frame), branch(state)
-            maps = None if maps is None else branch(maps)
-            series: dict[str, list] = {name: [] for name in wanted}
-            for time in range(steps):
-                carry, prediction = predictor.step(carry, frame, actions[:, time], state, maps)
-                frame, state, maps = prediction.frame, prediction.state, prediction.maps
-                for name in wanted:
-                    series[name].append(_read(name, prediction))
-            return {name: ops.stack(values, axis=1) for name, values in series.items()}
+            moment = {"carry": tree.map_structure(branch, carry), "frame": branch(frame), "state": branch(state)}
+            if maps is not None:
+                moment["maps"] = branch(maps)
+            # A compiled loop, because an unrolled one takes tens of seconds to compile for every horizon.
+            return scan(advance, moment, ops.transpose(actions, (1, 0, 2)))
+
+        def advance(moment: dict[str, Any], action: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            carry, prediction = predictor.step(
+                moment["carry"], moment["frame"], action, moment["state"], moment.get("maps")
+            )
+            following = {"carry": carry, "frame": prediction.frame, "state": prediction.state}
+            if "maps" in moment:
+                following["maps"] = prediction.maps
+            return following, {name: _read(name, prediction) for name in wanted}
 
         return roll
 
