@@ -22,12 +22,12 @@ from typing import Any
 
 import mujoco
 import numpy as np
+
 from visual_foresight.envs.arm import CONTROL_HZ, STEP_METRES
 from visual_foresight.envs.policies import Policy, make_policy, parse_policy
 from visual_foresight.envs.push import ENVIRONMENT_VERSION, PushEnv
 from visual_foresight.envs.registration import PUSH_ID
 from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_split
-
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
 
@@ -210,7 +210,7 @@ def merge_counts(total: dict[str, dict[str, int]], more: Mapping[str, Mapping[st
 
     Args:
         total: changed.
-        more: for each policy: episodes, frames, episodes that moved an object, hidden and all objects in frames, escapes.
+        more: for each policy: episodes, frames, moved (episodes), hidden and objects (in frames), escaped.
     """
     for policy, counts in more.items():
         row = total.setdefault(policy, dict.fromkeys(_COUNTS, 0))

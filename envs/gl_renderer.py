@@ -6,6 +6,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+
 from visual_foresight.envs.camera import Camera
 from visual_foresight.envs.physics import CONTACT_GROUP, Physics
 
@@ -17,16 +18,18 @@ class GlRenderer:
         camera: the view; its height and width are those of the pictures.
 
     Raises:
-        ImportError: MuJoCo was installed without its renderer, or no GL library is found.
+        ImportError: the extra is not installed, or no OpenGL library is found.
     """
 
     def __init__(self, camera: Camera):
         """See the class."""
-        if not hasattr(mujoco, "Renderer"):
+        try:
+            mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8).close()
+        except Exception as error:  # what fails depends on the driver: a missing module, library, display or device
             raise ImportError(
-                "renderer='gl' needs MuJoCo's OpenGL renderer: "
-                "pip install 'visual-foresight[gl]', or use renderer='ray'"
-            )
+                f"renderer='gl' finds no OpenGL ({error}): pip install 'visual-foresight[gl]', set MUJOCO_GL=egl "
+                "where there is no display, or use renderer='ray'"
+            ) from error
         self.camera = camera
         self._renderer: Any = None
         self._model: mujoco.MjModel | None = None

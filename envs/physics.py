@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import mujoco
 import numpy as np
+
 from visual_foresight.envs.arm import CONTROL_HZ, STEP_METRES, arm_actuator_xml, arm_body_xml
 from visual_foresight.envs.camera import PUSH_CAMERA
 from visual_foresight.envs.scene import BIN_HALF_SIZE, MAX_OBJECTS, TIP_LIMIT, Scene, SceneObject
@@ -21,6 +22,7 @@ TIMESTEP = 0.004  # [s]
 NUM_SUBSTEPS = round(1 / (CONTROL_HZ * TIMESTEP))
 WALL_HEIGHT = 0.022  # [m]
 WALL_THICKNESS = 0.030  # [m]
+TOUCH_METRES = 0.001  # [m]
 
 # The parts of mjSTATE_INTEGRATION that ever change here. The solver's warm start is one of them: without it,
 # trajectories that start alike drift apart.
@@ -135,7 +137,7 @@ class Physics:
         self.num_objects = len(scene.objects)
         self.heights = np.array([item.height for item in scene.objects])
         self._finger = self.model.geom("finger").id
-        self._is_object = self.model.geom_group == OBJECT_GROUP
+        self._object_geoms = [int(geom) for geom in np.flatnonzero(self.model.geom_group == OBJECT_GROUP)]
         self.state_size = mujoco.mj_stateSize(self.model, _STATE_SPEC)
 
     def start(self) -> None:
@@ -156,7 +158,7 @@ class Physics:
         self.refresh()
 
     def refresh(self) -> None:
-        """Recomputes poses and contacts from positions; the solver's warm start, and so the next step, is unaffected."""
+        """Recomputes poses and contacts from positions; the next step does not notice."""
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_collision(self.model, self.data)
@@ -200,12 +202,15 @@ class Physics:
         return poses_of(self.data.qpos)
 
     def contact(self) -> bool:
-        """Whether the finger touches an object."""
-        pairs = self.data.contact.geom[: self.data.ncon]
-        if not len(pairs):
-            return False
-        with_finger = (pairs == self._finger).any(axis=1)
-        return bool((with_finger & self._is_object[pairs].any(axis=1)).any())
+        """Whether the finger touches an object: whether less than 1 mm lies between them.
+
+        Solver contacts would flicker, because at any one moment of a steady push there can be micrometres of air.
+        """
+        near = (
+            mujoco.mj_geomDistance(self.model, self.data, self._finger, geom, 2 * TOUCH_METRES, None)
+            for geom in self._object_geoms
+        )
+        return any(distance < TOUCH_METRES for distance in near)
 
     def arm_hides(self, eye: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Whether the arm stands between the eye `[3]` and each of the points `[P, 3]`; `[P]` bool."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+
 from visual_foresight.envs.arm import STEP_METRES
 from visual_foresight.envs.scene import TIP_LIMIT, TIP_RADIUS, Scene
 

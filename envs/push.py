@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
 from visual_foresight.envs.arm import CONTROL_HZ
 from visual_foresight.envs.camera import PUSH_CAMERA
 from visual_foresight.envs.physics import Physics
@@ -37,11 +38,12 @@ class PushEnv(gymnasium.Env):
     ## Info
     | key | shape | meaning |
     |---|---|---|
-    | `object_positions` | [4, 3] | x, y [m] and yaw [rad] of each object's centre point, zeros where there is no
-    object | | `object_pixels` | [4, 2] | (row, col) of the centre point on the top face | | `object_hidden` | [4] |
-    whether the arm hides that pixel | | `object_present` | [4] | which rows are objects | | `contact` | | whether the
-    finger touches an object | | `tip_pixel` | [2] | (row, col) of the finger at the height of a typical object's top
-    |
+    | `object_positions` | [4, 3] | x, y [m] and yaw [rad] of each centre point, zeros where there is no object |
+    | `object_pixels` | [4, 2] | (row, col) of the centre point on the top face |
+    | `object_hidden` | [4] | whether the arm hides that pixel |
+    | `object_present` | [4] | which rows are objects |
+    | `contact` | | whether less than 1 mm lies between the finger and an object |
+    | `tip_pixel` | [2] | (row, col) of the finger at the height of a typical object's top |
 
     ## Reward and end
     With a task, the reward is minus the distance of its object from the goal [m]; without one it is 0. An episode

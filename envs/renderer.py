@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+
 from visual_foresight.envs.camera import Camera
 from visual_foresight.envs.physics import ARM_GROUP, FOREARM_GROUP, OBJECT_GROUP, STATIC_GROUP, Physics
 from visual_foresight.envs.scene import BIN_HALF_SIZE

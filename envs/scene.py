@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from visual_foresight.envs.shapes import NOVEL_SHAPES, TRAIN_SHAPES, Primitive, Shape, sample_shape
 
 BIN_HALF_SIZE = 0.25  # [m] inner half size of the square bin, along x and along y

@@ -161,7 +161,8 @@ def _centred(kind: str, parts: list[Primitive]) -> Shape:
     from_mass_centre = np.hypot(*(grid - mass_centre).T)  # [G]
     # Among the points as deep in material as a limb allows, the nearest to the centre of mass. Rounding makes the
     # choice independent of the last bit of a sum.
-    candidates = np.flatnonzero(clearance >= 0.75 * clearance.max())
+    thinnest = min(float(clearance.max()), *(min(part.half_size) for part in parts))
+    candidates = np.flatnonzero(clearance >= 0.75 * thinnest)
     centre = np.round(grid[candidates[np.argmin(np.round(from_mass_centre[candidates], 6))]], 4)
     moved = tuple(
         replace(part, position=(float(part.position[0] - centre[0]), float(part.position[1] - centre[1])))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from visual_foresight.envs.camera import PUSH_CAMERA
 from visual_foresight.envs.scene import (
     BIN_HALF_SIZE,

@@ -10,10 +10,10 @@ from typing import Any
 import mujoco
 import numpy as np
 from mujoco.rollout import Rollout as PhysicsRollout
+
 from visual_foresight.envs.physics import FULL_STATE_SPEC, NUM_SUBSTEPS, Physics, controls
 from visual_foresight.envs.push import PushEnv
 from visual_foresight.envs.scene import Scene
-
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
 
