@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from visual_foresight.planners.asynchronous import AsynchronousMPC
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.cem import CEM
+from visual_foresight.planners.context import Context
 from visual_foresight.planners.icem import ICEM
-from visual_foresight.planners.mpc import MPC, Context
+from visual_foresight.planners.mpc import MPC
 from visual_foresight.planners.mppi import MPPI
 from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.plan_many import plan_many
@@ -21,6 +23,7 @@ __all__ = [
     "MPPI",
     "PLANNERS",
     "ActionBounds",
+    "AsynchronousMPC",
     "Context",
     "CostFn",
     "IterationRecord",

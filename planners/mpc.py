@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter as clock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from visual_foresight.planners.bounds import ActionBounds
+from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
 from visual_foresight.planners.objectives.objective import Objective
-from visual_foresight.planners.plan import CostFn, Plan, Planner, ProposalFn, shift
+from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import require_count, require_number
+from visual_foresight.planners.simulation import Simulator, cost_function, pixel_output
 from visual_foresight.rollout import Rollout
 
 TRACKING = ("truth", "predicted")
-
-
-class Simulator(Protocol):
-    """Anything that encodes a scene once and rolls candidates out from it; may also offer ``cost_function``.
-
-    ``cost_function(start, objective)``, where there is one, returns a function of candidates [K, H, A] to costs [K]:
-    rollout and objective compiled into one call.
-    """
-
-    def start(self, frames: Any, actions: Any, states: Any, *, pixels: Any = None) -> Any:
-        """Encode frames [C, H, W, 3], actions [C-1, A] and states [C, S]."""
-        ...
-
-    def rollout(self, start: Any, actions: np.ndarray, outputs: tuple[str, ...] = ()) -> Rollout:
-        """Roll out actions [K, T, A]."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """What the controller knows when it decides.
-
-    Args:
-        frames: [C, H, W, 3] uint8, the last one is now.
-        actions: [C-1, A], those executed between the frames.
-        states: [C, S], or None where observations have none.
-        pixels: [P, 2] (row, col) of the designated pixels now, or None.
-        pixel_distributions: [P, H, W] their maps, when the controller tracks them itself, or None.
-        observation: the last observation as it came.
-    """
-
-    frames: np.ndarray
-    actions: np.ndarray
-    states: np.ndarray | None
-    pixels: np.ndarray | None
-    pixel_distributions: np.ndarray | None
-    observation: Mapping[str, Any]
 
 
 class MPC:
@@ -130,7 +93,7 @@ class MPC:
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
         self._bounds = ActionBounds.of(action_space)
         self._make_objective = make_objective or (lambda context: objective)
-        self._make_start = make_start or self._start_from_context
+        self._make_start = make_start or (lambda context: start_simulator(simulator, context))
         self._asks_pixels = make_start is None
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
         self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
@@ -148,10 +111,9 @@ class MPC:
         self.last_objective: Objective | None = None
         self.stopped = False
         self.decision_seconds: list[float] = []
-        self._frames: list[np.ndarray] = []
-        self._states: list[np.ndarray] = []
-        self._actions: list[np.ndarray] = []
-        self._since_start: list[np.ndarray] = []  # executed since last_start was encoded
+        self._history = History(self.context_frames, self._bounds.action_size)
+        self._anchor: Any = None  # the start that maps are carried along from, in predicted tracking
+        self._since_anchor: list[np.ndarray] = []  # executed since then
         self._since_plan = 0
         self._first_pixels: np.ndarray | None = None
 
@@ -170,15 +132,15 @@ class MPC:
             ValueError: no image in the observation, or designated pixels that are needed and missing.
         """
         began = clock()
-        self._see(observation)
+        self._history.see(observation)
         pixels, maps = self._locate(pixels)
         self.stopped = self._is_near(pixels)
         if self.stopped:
-            self._keep_maps(observation, pixels, maps)
+            self._keep_maps(pixels, maps)
             self._since_plan = max(self._since_plan, self.replan_interval)  # what was planned before is stale
             return self._execute(self._bounds.still)
         if self.last_plan is None or self._since_plan >= self.replan_interval:
-            self._decide(self._context(observation, pixels, maps), began)
+            self._decide(self._history.context(pixels, maps), began)
         return self._execute(self.last_plan.actions[self._since_plan])
 
     def predicted_rollout(self, outputs: tuple[str, ...] | None = None) -> Rollout:
@@ -214,7 +176,7 @@ class MPC:
             **self._warm_start(),
         )
         self.last_plan, self.last_start, self.last_objective = plan, start, objective
-        self._since_start, self._since_plan = [], 0
+        self._anchor, self._since_anchor, self._since_plan = start, [], 0
         self.decision_seconds.append(clock() - began)
 
     def _warm_start(self) -> dict[str, np.ndarray]:
@@ -226,47 +188,22 @@ class MPC:
         return moved
 
     def _execute(self, action: np.ndarray) -> np.ndarray:
-        self._actions.append(action)
-        self._since_start.append(action)
+        self._history.execute(action)
+        if self.tracking == "predicted":
+            self._since_anchor.append(action)
         self._since_plan += 1
         return action.copy()
-
-    # ---- what is known ----------------------------------------------------------------------------------------
-
-    def _see(self, observation: Mapping[str, Any]) -> None:
-        if not isinstance(observation, Mapping) or "image" not in observation:
-            raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
-        self._frames.append(np.asarray(observation["image"]))
-        if "state" in observation:
-            self._states.append(np.asarray(observation["state"], np.float32))
-        for history in (self._frames, self._states):
-            del history[: -self.context_frames]
-        del self._actions[: len(self._actions) - (len(self._frames) - 1)]
-
-    def _context(self, observation: Mapping[str, Any], pixels: np.ndarray | None, maps: np.ndarray | None) -> Context:
-        actions = np.asarray(self._actions, np.float32).reshape(-1, self._bounds.action_size)
-        states = np.stack(self._states) if self._states else None
-        return Context(np.stack(self._frames), actions, states, pixels, maps, observation)
-
-    def _start_from_context(self, context: Context) -> Any:
-        named = {}
-        if context.pixel_distributions is not None:
-            named["pixel_distributions"] = context.pixel_distributions
-        elif context.pixels is not None:
-            named["pixels"] = context.pixels
-        return self.simulator.start(context.frames, context.actions, context.states, **named)
 
     # ---- where the designated pixels are ------------------------------------------------------------------------
 
     def _locate(self, pixels: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The designated pixels now [P, 2], and their maps [P, H, W] where the controller carries them itself."""
         if pixels is not None:
-            pixels = checked_pixels("pixels", pixels)
-            limits = np.array(self._frames[-1].shape[:2], np.float32) - 1.0
-            pixels = np.clip(pixels, 0.0, limits)
+            limits = np.array(self._history.image_size, np.float32) - 1.0
+            pixels = np.clip(checked_pixels("pixels", pixels), 0.0, limits)
         if self.tracking == "truth":
             return pixels, None
-        if self.last_start is None:
+        if self._anchor is None:
             self._first_pixels = pixels if self._first_pixels is None else self._first_pixels
             if self._first_pixels is None:
                 raise ValueError("tracking='predicted' needs pixels=[(row, col), ...] at the first step after reset")
@@ -275,12 +212,12 @@ class MPC:
 
     def _carry_along(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Where the simulator expects the pixels after the actions executed since the last start."""
-        executed = np.stack(self._since_start)[-self.planner.horizon :]
+        executed = np.stack(self._since_anchor)
         # Always the horizon's length, so that a compiled simulator meets no new shape; later steps do not matter.
         padding = np.repeat(executed[-1:], self.planner.horizon - len(executed), axis=0)
         output = pixel_output(self.simulator)
         rollout = self.simulator.rollout(
-            self.last_start, np.concatenate([executed, padding])[None].astype(np.float32), outputs=(output,)
+            self._anchor, np.concatenate([executed, padding])[None].astype(np.float32), outputs=(output,)
         ).to_numpy()
         now = len(executed) - 1
         if rollout.pixel_distributions is None:
@@ -288,11 +225,11 @@ class MPC:
         maps = rollout.pixel_distributions[0, now]
         return expected_pixels(maps), maps
 
-    def _keep_maps(self, observation: Mapping[str, Any], pixels: np.ndarray | None, maps: np.ndarray | None) -> None:
+    def _keep_maps(self, pixels: np.ndarray | None, maps: np.ndarray | None) -> None:
         """While standing still, begin anew before the carried maps are older than a rollout is long."""
-        if self.tracking == "predicted" and len(self._since_start) >= self.planner.horizon:
-            self.last_start = self._make_start(self._context(observation, pixels, maps))
-            self._since_start = []
+        if self.tracking == "predicted" and len(self._since_anchor) >= self.planner.horizon:
+            self._anchor = self._make_start(self._history.context(pixels, maps))
+            self._since_anchor = []
 
     def _is_near(self, pixels: np.ndarray | None) -> bool:
         if self.stop_distance is None or self.goals is None:
@@ -301,26 +238,6 @@ class MPC:
             given = None if pixels is None else list(pixels.shape)
             raise ValueError(f"stop_distance needs pixels {list(self.goals.shape)} at every step, got {given}")
         return bool(np.linalg.norm(pixels - self.goals, axis=1).max() <= self.stop_distance)
-
-
-def cost_function(simulator: Simulator, start: Any, objective: Objective) -> CostFn:
-    """Candidates [K, H, A] to costs [K]: the simulator's compiled function, or else rollout and objective."""
-    compiled = getattr(simulator, "cost_function", None)
-    if compiled is not None:
-        return compiled(start, objective)
-    wanted = [pixel_output(simulator) if name == "pixels" else name for name in objective.outputs]
-    outputs = tuple(dict.fromkeys(wanted))
-    if not outputs:  # costs of the actions alone need no future
-        return lambda candidates: objective(Rollout(actions=candidates))
-    return lambda candidates: objective(simulator.rollout(start, candidates, outputs=outputs))
-
-
-def pixel_output(simulator: Simulator) -> str:
-    """The form in which a simulator gives designated pixels: the one among its default outputs."""
-    parameter = inspect.signature(simulator.rollout).parameters.get("outputs")
-    default = parameter.default if parameter is not None else ()
-    only_exact = isinstance(default, tuple) and "pixels" in default and "pixel_distributions" not in default
-    return "pixels" if only_exact else "pixel_distributions"
 
 
 def _goals_to_stop_at(

@@ -320,7 +320,9 @@ def test_only_what_the_objective_reads_is_asked_for(world, simulator):
     controller(Asked(simulator), SMALLER).act(world.observation(), pixels=world.disc[None])
     assert set(asked[0]) == {"states", "pixel_distributions"} and len(set(asked)) == 1
     asked.clear()
-    controller(Asked(simulator), SMALLER, objective=PixelDistance(GOAL)).act(world.observation(), pixels=world.disc[None])
+    controller(Asked(simulator), SMALLER, objective=PixelDistance(GOAL)).act(
+        world.observation(), pixels=world.disc[None]
+    )
     assert set(asked) == {("pixel_distributions",)}
     asked.clear()
     controller(Asked(simulator), SMALLER, objective=ActionMagnitude()).act(world.observation(), pixels=world.disc[None])

@@ -1,0 +1,239 @@
+"""Planning while acting: the next actions are chosen while the present ones execute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from time import perf_counter as clock
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from visual_foresight.planners.bounds import ActionBounds
+from visual_foresight.planners.context import Context, History, start_simulator
+from visual_foresight.planners.objectives.maps import checked_pixels
+from visual_foresight.planners.objectives.objective import Objective
+from visual_foresight.planners.plan import Plan, Planner, shift
+from visual_foresight.planners.settings import require_count, require_number
+from visual_foresight.planners.simulation import Simulator, cost_function
+from visual_foresight.rollout import Rollout
+
+WHEN_LATE = ("wait", "skip")
+
+
+class Later:
+    """An objective that looks at a rollout only from some step on: what comes before is decided already.
+
+    Args:
+        objective: of what comes later.
+        num_steps: how many steps are left out.
+    """
+
+    def __init__(self, objective: Objective, num_steps: int) -> None:
+        """Wrap the objective."""
+        self.objective, self.num_steps, self.outputs = objective, num_steps, objective.outputs
+
+    def __call__(self, rollout: Rollout) -> Any:
+        """Costs [K]."""
+        return self.objective(self._later(rollout))
+
+    def terms(self, rollout: Rollout) -> dict[str, Any]:
+        """Raw values of the later steps [K, T - num_steps]."""
+        return self.objective.terms(self._later(rollout))
+
+    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
+        """Contributions of the later steps [K, T - num_steps]."""
+        return self.objective.explain(self._later(rollout))
+
+    def _later(self, rollout: Rollout) -> Rollout:
+        arrays = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
+        return Rollout(
+            **{name: None if array is None else array[:, self.num_steps :] for name, array in arrays.items()}
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """A plan and the control step at which its first action is due."""
+
+    plan: Plan
+    first_step: int
+    seconds: float
+
+
+class AsynchronousMPC:
+    """Keeps the control period whatever a decision takes: `act` returns at once, a thread plans.
+
+    The actions of the next ``latency_steps`` steps are always decided. A search that begins at step t is shown the
+    scene at t, rolls every candidate out behind those decided actions, and so starts from the state predicted for
+    the step t + latency_steps at which its plan will be ready. A plan that comes later than that is counted in
+    ``num_late``; choose ``latency_steps`` so that this stays rare. Before the first plan the robot stands still.
+
+    What is executed depends on how long planning takes, so equal seeds do not give equal episodes.
+
+    Args:
+        simulator: see :class:`Simulator`. It is used from one thread at a time, never from the caller's.
+        planner: any planner; its horizon begins when its plan is ready.
+        objective: what to reach.
+        action_space: Box of one environment.
+        rng: a generator, or a seed.
+        latency_steps: control steps that a decision may take.
+        period_ms: control period [ms]; the planner's deadline is ``latency_steps`` periods. None sets no deadline.
+        when_late: "wait" stands still from the step at which a plan was due until it comes, and then executes all of
+            it: exact where the scene rests when the robot does. "skip" goes on with the plan before it, and leaves
+            out the actions of the new plan whose time has passed.
+        context_frames: how many past frames the simulator is shown.
+        fill: what shifted plans end with.
+        make_start: makes the simulator's start from a :class:`Context`; called in the caller's thread, because it may
+            read the environment.
+        executor: runs the searches; None is a thread of its own.
+
+    Attributes:
+        last_plan: the plan in use, or None.
+        num_late: plans that were ready after the step they were made for.
+        decision_seconds: duration of each finished search, encoding the context included [s].
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        planner: Planner,
+        objective: Objective,
+        *,
+        action_space: spaces.Box,
+        rng: np.random.Generator | int,
+        latency_steps: int = 2,
+        period_ms: float | None = None,
+        when_late: str = "wait",
+        context_frames: int = 2,
+        fill: str | np.ndarray = "hold",
+        make_start: Callable[[Context], Any] | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        """Check the settings and reset."""
+        require_count("latency_steps", latency_steps)
+        require_count("context_frames", context_frames)
+        if period_ms is not None:
+            require_number("period_ms", period_ms, 0.0, open_low=True)
+        if when_late not in WHEN_LATE:
+            raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
+        self.when_late = when_late
+        self.simulator, self.planner, self.objective, self.action_space = simulator, planner, objective, action_space
+        self.latency_steps, self.context_frames, self.fill = latency_steps, context_frames, fill
+        self.deadline_ms = None if period_ms is None else latency_steps * period_ms
+        self._make_start = make_start
+        self._bounds = ActionBounds.of(action_space)
+        self._executor = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
+        self._running: Future[_Timed] | None = None
+        self.rng = np.random.default_rng(rng)
+        self.reset()
+
+    def reset(self, rng: np.random.Generator | int | None = None) -> None:
+        """Forget everything; a search still running is waited for and its plan thrown away."""
+        if self._running is not None:
+            self._running.exception()  # waits; the generator must not be used by two searches
+        if rng is not None:
+            self.rng = np.random.default_rng(rng)
+        self._running = None
+        self._due = 0  # step at which the running search's plan begins
+        self._current: _Timed | None = None
+        self._history = History(self.context_frames, self._bounds.action_size)
+        self._step = 0
+        self.num_late = 0
+        self.decision_seconds: list[float] = []
+
+    def close(self) -> None:
+        """End the thread, after the search that is running."""
+        self._executor.shutdown(wait=True)
+
+    @property
+    def last_plan(self) -> Plan | None:
+        """The plan in use."""
+        return None if self._current is None else self._current.plan
+
+    def act(self, observation: Mapping[str, Any], *, pixels: np.ndarray | None = None) -> np.ndarray:
+        """The action of this step, at once; begins the next search if none is running.
+
+        Args:
+            observation: with "image" [H, W, 3] uint8 and, where there is one, "state" [S].
+            pixels: [P, 2] (row, col) of the designated pixels now.
+
+        Returns:
+            [A] float32 inside the Box.
+
+        Raises:
+            Exception: whatever the last search raised.
+        """
+        self._history.see(observation)
+        self._collect()
+        if self._running is None:
+            self._begin_search(pixels)
+        action = self._decided(1)[0]
+        self._history.execute(action)
+        self._step += 1
+        return action.copy()
+
+    def _collect(self) -> None:
+        """Take over a finished plan, once the step it was made for has come."""
+        if self._running is None or not self._running.done():
+            return
+        ready = self._running.result()
+        if self._step < self._due:
+            return
+        if self._step > self._due:
+            self.num_late += 1
+            if self.when_late == "wait":
+                ready = replace(ready, first_step=self._step)
+        self.decision_seconds.append(ready.seconds)
+        self._current, self._running = ready, None
+
+    def _decided(self, num_steps: int) -> np.ndarray:
+        """[num_steps, A] from now on by the plan in use; standing still where it has no more."""
+        still = np.broadcast_to(self._bounds.still, (num_steps, self._bounds.action_size))
+        overdue = self._running is not None and self._step >= self._due
+        if self._current is None or (overdue and self.when_late == "wait"):
+            return still
+        left = self._current.plan.actions[self._step - self._current.first_step :][:num_steps]
+        return np.concatenate([left, still[len(left) :]])
+
+    def _begin_search(self, pixels: np.ndarray | None) -> None:
+        if pixels is not None:
+            limits = np.array(self._history.image_size, np.float32) - 1.0
+            pixels = np.clip(checked_pixels("pixels", pixels), 0.0, limits)
+        context = self._history.context(pixels)
+        start = None if self._make_start is None else self._make_start(context)
+        decided = self._decided(self.latency_steps)
+        self._due = self._step + self.latency_steps
+        self._running = self._executor.submit(self._search, context, start, decided, self._due, self._current)
+
+    def _search(
+        self, context: Context, start: Any, decided: np.ndarray, first_step: int, before: _Timed | None
+    ) -> _Timed:
+        """Runs in the planner's thread; reads nothing that `act` changes."""
+        began = clock()
+        start = start_simulator(self.simulator, context) if start is None else start
+        costs = cost_function(self.simulator, start, Later(self.objective, len(decided)))
+
+        def cost_of_continuations(candidates: np.ndarray) -> np.ndarray:
+            prefix = np.broadcast_to(decided, (len(candidates), *decided.shape))
+            return costs(np.concatenate([prefix, candidates], axis=1))
+
+        warm: dict[str, np.ndarray] = {}
+        if before is not None:
+            executed = first_step - before.first_step
+            warm["incumbent"] = shift(before.plan.actions, executed, fill=self.fill)
+            if before.plan.elites.size:
+                warm["elites"] = shift(before.plan.elites, executed, fill=self.fill)
+        deadline_ms = None
+        if self.deadline_ms is not None:
+            deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
+        plan = self.planner.plan(
+            cost_of_continuations, self.action_space, rng=self.rng, deadline_ms=deadline_ms, **warm
+        )
+        seconds = clock() - began
+        return _Timed(replace(plan, seconds=seconds), first_step, seconds)

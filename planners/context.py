@@ -1,0 +1,89 @@
+"""What a controller knows when it decides: the last frames, states and actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What the controller knows when it decides.
+
+    Args:
+        frames: [C, H, W, 3] uint8, the last one is now.
+        actions: [C-1, A], those executed between the frames.
+        states: [C, S], or None where observations have none.
+        pixels: [P, 2] (row, col) of the designated pixels now, or None.
+        pixel_distributions: [P, H, W] their maps, when the controller tracks them itself, or None.
+        observation: the last observation as it came.
+    """
+
+    frames: np.ndarray
+    actions: np.ndarray
+    states: np.ndarray | None
+    pixels: np.ndarray | None
+    pixel_distributions: np.ndarray | None
+    observation: Mapping[str, Any]
+
+
+class History:
+    """The last C observations and the actions between them. Empty after a reset, so that nothing leaks over.
+
+    Args:
+        length: C.
+        action_size: A.
+    """
+
+    def __init__(self, length: int, action_size: int) -> None:
+        """Begin empty."""
+        self.length, self.action_size = length, action_size
+        self.observation: Mapping[str, Any] = {}
+        self._frames: list[np.ndarray] = []
+        self._states: list[np.ndarray] = []
+        self._actions: list[np.ndarray] = []
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the last frame."""
+        height, width = self._frames[-1].shape[:2]
+        return height, width
+
+    def see(self, observation: Mapping[str, Any]) -> None:
+        """Add an observation; the oldest is dropped.
+
+        Raises:
+            ValueError: it has no image.
+        """
+        if not isinstance(observation, Mapping) or "image" not in observation:
+            raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
+        self.observation = observation
+        self._frames.append(np.array(observation["image"]))
+        if "state" in observation:
+            self._states.append(np.array(observation["state"], np.float32))
+        for kept in (self._frames, self._states):
+            del kept[: -self.length]
+        del self._actions[: len(self._actions) - (len(self._frames) - 1)]
+
+    def execute(self, action: np.ndarray) -> None:
+        """Add the action that follows the last observation."""
+        self._actions.append(np.asarray(action, np.float32))
+
+    def context(self, pixels: np.ndarray | None = None, pixel_distributions: np.ndarray | None = None) -> Context:
+        """What is known now."""
+        actions = np.asarray(self._actions, np.float32).reshape(-1, self.action_size)
+        states = np.stack(self._states) if self._states else None
+        return Context(np.stack(self._frames), actions, states, pixels, pixel_distributions, self.observation)
+
+
+def start_simulator(simulator: Any, context: Context) -> Any:
+    """The simulator's start from what is known."""
+    named = {}
+    if context.pixel_distributions is not None:
+        named["pixel_distributions"] = context.pixel_distributions
+    elif context.pixels is not None:
+        named["pixels"] = context.pixels
+    return simulator.start(context.frames, context.actions, context.states, **named)

@@ -1,0 +1,206 @@
+"""The controller that plans while it acts."""
+
+import threading
+from concurrent.futures import Executor, Future
+
+import numpy as np
+import pytest
+
+from visual_foresight.planners import CEM, ICEM, AsynchronousMPC
+from visual_foresight.planners.asynchronous import Later
+from visual_foresight.planners.objectives import Approach, PixelDistance, WeightedSum
+from visual_foresight.rollout import Rollout
+
+GOAL = np.array([34.0, 44.0])
+START = {"finger": (30.0, 18.0), "disc": (32.0, 30.0)}
+SMALL = {"horizon": 8, "num_candidates": 48, "num_iterations": 3, "action_repeat": 2}
+
+
+class ByHand(Executor):
+    """Runs what was submitted when the test says so: time under control."""
+
+    def __init__(self, automatic_after=None):
+        self.waiting, self.automatic_after, self.age = None, automatic_after, 0
+
+    def submit(self, function, /, *arguments):
+        self.waiting, self.age = (Future(), function, arguments), 0
+        return self.waiting[0]
+
+    def tick(self):
+        """One control step passes."""
+        self.age += 1
+        if self.automatic_after is not None and self.age >= self.automatic_after:
+            self.run()
+
+    def run(self):
+        if self.waiting is not None:
+            future, function, arguments = self.waiting
+            self.waiting = None
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+
+
+def push_to(goal=GOAL):
+    approach = Approach(lambda states: states, goal)
+    return WeightedSum({"pixel": PixelDistance(goal), "approach": approach}, {"approach": 0.4})
+
+
+@pytest.fixture
+def world(disc_world):
+    return disc_world(**START)
+
+
+@pytest.fixture
+def simulator(disc_world):
+    return disc_world(finger=(0.0, 0.0), disc=(0.0, 0.0))
+
+
+def controller(simulator, executor, planner=None, **changes):
+    settings = {"action_space": simulator.action_space, "rng": 0, "latency_steps": 2, **changes}
+    return AsynchronousMPC(simulator, planner or CEM(**SMALL), push_to(), executor=executor, **settings)
+
+
+def play(world, control, executor, num_steps):
+    for _ in range(num_steps):
+        world.step(control.act(world.observation(), pixels=world.disc[None]))
+        executor.tick()
+    return np.linalg.norm(world.disc - GOAL)
+
+
+@pytest.mark.parametrize(("steps_taken", "latency_steps"), [(1, 2), (2, 2), (4, 4), (4, 2)])
+def test_the_disc_arrives_however_long_a_decision_takes(steps_taken, latency_steps, world, simulator):
+    """Early, just in time, with a long latency, and two steps late every time."""
+    executor = ByHand(automatic_after=steps_taken)
+    control = controller(simulator, executor, latency_steps=latency_steps)
+    assert play(world, control, executor, 40) < 1.5
+    assert (control.num_late > 0) == (steps_taken > latency_steps)
+    assert len(control.decision_seconds) >= 5
+
+
+def test_before_the_first_plan_it_stands_still_and_never_waits(world, simulator):
+    executor = ByHand()
+    control = controller(simulator, executor)
+    for _ in range(5):
+        np.testing.assert_array_equal(control.act(world.observation(), pixels=world.disc[None]), [0.0, 0.0])
+    assert control.last_plan is None
+
+
+def test_a_plan_begins_at_the_step_it_was_made_for(world, simulator):
+    """Made from the scene at step 0 behind two decided actions: its first action is that of step 2."""
+    executor = ByHand(automatic_after=1)
+    control = controller(simulator, executor)
+    actions = []
+    for _ in range(6):
+        actions.append(control.act(world.observation(), pixels=world.disc[None]))
+        world.step(actions[-1])
+        executor.tick()
+        if len(actions) == 3:
+            first = control.last_plan
+    np.testing.assert_array_equal(actions[:2], np.zeros((2, 2)))
+    np.testing.assert_array_equal(actions[2:4], first.actions[:2])
+    assert control.last_plan is not first  # the next one, made at step 2, took over at step 4
+
+
+@pytest.mark.parametrize(("when_late", "first_index"), [("wait", 0), ("skip", 2)])
+def test_a_late_plan_is_begun_late_or_joined_late(when_late, first_index, world, simulator):
+    executor = ByHand()
+    control = controller(simulator, executor, when_late=when_late)
+    play(world, control, executor, 4)
+    executor.run()
+    action = control.act(world.observation(), pixels=world.disc[None])  # step 4, for a plan made for step 2
+    np.testing.assert_array_equal(action, control.last_plan.actions[first_index])
+    assert control.num_late == 1
+
+
+@pytest.mark.parametrize("when_late", ["wait", "skip"])
+def test_while_a_plan_is_overdue_it_waits_or_goes_on(when_late, world, simulator):
+    executor = ByHand(automatic_after=1)
+    control = controller(simulator, executor, when_late=when_late)
+    play(world, control, executor, 4)
+    executor.automatic_after = None  # from now on the planner is stuck
+    actions = [control.act(world.observation(), pixels=world.disc[None]) for _ in range(4)]
+    plan = control.last_plan  # took over at step 4; the search begun then is due at step 6
+    np.testing.assert_array_equal(actions[:2], plan.actions[:2])
+    np.testing.assert_array_equal(actions[2:], plan.actions[2:4] if when_late == "skip" else np.zeros((2, 2)))
+
+
+def test_the_search_starts_from_the_predicted_state(world, simulator):
+    """Its cost is what really follows: the decided actions first, then the plan."""
+    executor = ByHand(automatic_after=1)
+    control = controller(simulator, executor, planner=ICEM(**SMALL))
+    play(world, control, executor, 4)
+    scene, decided, plans = (world.finger.copy(), world.disc.copy()), [], []
+    for _ in range(3):  # at step 4 a search for step 6 begins
+        decided.append(control.act(world.observation(), pixels=world.disc[None]))
+        world.step(decided[-1])
+        executor.tick()
+        plans.append(control.last_plan)
+    assert plans[0] is plans[1] is not plans[2]
+    truth = simulator.rollout(scene, np.concatenate([decided[:2], plans[2].actions])[None])
+    later = Rollout(truth.actions[:, 2:], states=truth.states[:, 2:], pixels=truth.pixels[:, 2:])
+    assert push_to()(later)[0] == pytest.approx(plans[2].cost, abs=1e-3)
+
+
+def test_act_returns_while_a_slow_model_is_still_thinking(world, simulator):
+    """With a real thread: the model is stuck, and every control step still gets its action."""
+    gate, entered = threading.Event(), threading.Event()
+
+    class Stuck(type(simulator)):
+        def rollout(self, *arguments, **named):
+            entered.set()
+            assert gate.wait(60.0)
+            return super().rollout(*arguments, **named)
+
+    control = controller(Stuck(**START), executor=None)
+    try:
+        for _ in range(6):
+            world.step(control.act(world.observation(), pixels=world.disc[None]))
+        assert entered.wait(60.0)
+        assert control.last_plan is None
+        gate.set()
+        control._running.result(60.0)
+        control.act(world.observation(), pixels=world.disc[None])
+        assert control.last_plan is not None
+        assert control.num_late == 1
+    finally:
+        gate.set()
+        control.close()
+
+
+def test_an_error_in_the_search_reaches_the_caller(world, simulator):
+    executor = ByHand(automatic_after=1)
+    control = controller(simulator, executor)
+    control.objective = PixelDistance([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ValueError, match="the objective has 2 goals"):
+        play(world, control, executor, 3)
+
+
+def test_reset_forgets_plans_that_are_on_their_way(world, simulator):
+    executor = ByHand(automatic_after=1)
+    control = controller(simulator, executor)
+    play(world, control, executor, 6)
+    control.reset(rng=0)
+    np.testing.assert_array_equal(control.act(world.observation(), pixels=world.disc[None]), [0.0, 0.0])
+    assert control.last_plan is None and control.decision_seconds == [] and control.num_late == 0
+
+
+def test_later_looks_only_at_later_steps():
+    rng = np.random.default_rng(0)
+    rollout = Rollout(rng.normal(size=(3, 6, 2)), states=rng.normal(size=(3, 6, 2)), pixels=rng.random((3, 6, 1, 2)))
+    objective, later = push_to(), Later(push_to(), 2)
+    cut = Rollout(rollout.actions[:, 2:], states=rollout.states[:, 2:], pixels=rollout.pixels[:, 2:])
+    np.testing.assert_allclose(later(rollout), objective(cut))
+    assert later.outputs == objective.outputs
+    np.testing.assert_allclose(sum(later.explain(rollout).values()).sum(axis=1), objective(cut), rtol=1e-5)
+    assert later.terms(rollout).keys() == objective.terms(cut).keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"latency_steps": 0}, "latency_steps must be"), ({"period_ms": 0.0}, "period_ms must lie")],
+)
+def test_bad_settings_are_refused(changes, message, simulator):
+    with pytest.raises(ValueError, match=message):
+        controller(simulator, ByHand(), **changes)
