@@ -181,6 +181,7 @@ class FastBackbone(layers.Layer):
 
         Args:
             state: [B, S] normalised.
+            image_size: (H, W).
 
         Returns:
             [B, H/4, W/4, 4*N], N positions, the four half-resolution pixels of a cell as channels.

@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from visual_foresight.predictor import separable

@@ -1,0 +1,241 @@
+"""The learned simulator: its laws, and its agreement with stepping the gymnasium wrappers."""
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import visual_foresight as vf
+from visual_foresight.frames import to_float, to_uint8
+from visual_foresight.simulator import SimulatorStart, pixel_maps
+
+OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
+
+
+def lively(config: vf.PredictorConfig) -> vf.VideoPredictor:
+    """A predictor that has learned nothing, but moves pixels: an untrained one only copies."""
+    predictor = vf.VideoPredictor(config)
+    rng = np.random.default_rng(3)
+    for variable in predictor.trainable_variables:
+        variable.assign(variable + 0.15 * rng.standard_normal(variable.shape).astype(np.float32))
+    return predictor
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return lively(vf.PredictorConfig(backbone="fast", action_size=2, state_size=2, num_masks=2, width=0.25))
+
+
+@pytest.fixture(scope="module")
+def simulator(predictor):
+    return vf.LearnedSimulator(predictor)
+
+
+@pytest.fixture(scope="module")
+def folder(predictor, tmp_path_factory):
+    path = tmp_path_factory.mktemp("simulator") / "lively"
+    predictor.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def context():
+    rng = np.random.default_rng(0)
+    return {
+        "frames": rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8),
+        "actions": rng.uniform(-1, 1, (1, 2)).astype(np.float32),
+        "states": rng.uniform(-1, 1, (2, 2)).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def start(simulator, context):
+    return simulator.start(**context, pixels=[(20, 30), (40.5, 10.25)])
+
+
+@pytest.fixture(scope="module")
+def actions():
+    return np.random.default_rng(1).uniform(-1, 1, (5, 4, 2)).astype(np.float32)
+
+
+def test_a_rollout_has_the_promised_shapes_and_maps_that_sum_to_one(simulator, start, actions):
+    rollout = simulator.rollout(start, actions, OUTPUTS)
+    assert rollout.frames.shape == (5, 4, 64, 64, 3)
+    assert rollout.states.shape == (5, 4, 2)
+    assert rollout.pixel_distributions.shape == (5, 4, 2, 64, 64)
+    assert rollout.frames.min() >= 0 and rollout.frames.max() <= 1
+    np.testing.assert_allclose(rollout.pixel_distributions.sum((3, 4)), 1, atol=1e-5)
+    np.testing.assert_array_equal(rollout.actions, actions)
+
+
+def test_pixels_are_the_expected_positions_of_the_maps(simulator, start, actions):
+    rollout = simulator.rollout(start, actions, OUTPUTS)
+    rows, columns = np.mgrid[:64, :64]
+    expected = np.stack([(rollout.pixel_distributions * axis).sum((3, 4)) for axis in (rows, columns)], axis=-1)
+    np.testing.assert_allclose(rollout.pixels, expected, atol=1e-3)
+
+
+def test_a_rollout_equals_unrolling_the_predictor_itself(predictor, simulator, context, start, actions):
+    rollout = simulator.rollout(start, actions)
+    frames = to_float(context["frames"])
+    for candidate in range(2):
+        taken = np.concatenate([context["actions"], actions[candidate]])[None]
+        padded = np.concatenate([frames, np.zeros((4, 64, 64, 3), np.float32)])[None]
+        states = np.concatenate([context["states"], np.zeros((4, 2), np.float32)])[None]
+        prediction = predictor.predict_frames(padded, taken, states)
+        np.testing.assert_allclose(rollout.frames[candidate], prediction.frames[0, 1:].clip(0, 1), atol=1e-5)
+        np.testing.assert_allclose(rollout.states[candidate], prediction.states[0, 1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("budget", [4.2, 8.4, 64.0])
+def test_a_rollout_does_not_depend_on_its_batch_or_chunk(predictor, simulator, start, actions, budget):
+    whole = simulator.rollout(start, actions, OUTPUTS)
+    small = vf.LearnedSimulator(predictor, memory_budget_mb=budget)
+    chunked = small.rollout(start, actions[::-1], OUTPUTS)
+    alone = small.rollout(start, actions[2:3], OUTPUTS)
+    for name in OUTPUTS:
+        tolerance = 1e-3 if name == "pixels" else 1e-5
+        np.testing.assert_allclose(getattr(chunked, name)[::-1], getattr(whole, name), atol=tolerance)
+        np.testing.assert_allclose(getattr(alone, name), getattr(whole, name)[2:3], atol=tolerance)
+
+
+def test_actions_matter_and_outputs_left_out_are_none(simulator, start, actions):
+    rollout = simulator.rollout(start, actions, "states")
+    assert rollout.frames is None and rollout.pixel_distributions is None
+    assert np.abs(rollout.states[0] - rollout.states[1]).max() > 1e-3
+
+
+def test_rollouts_equal_stepping_one_environment(folder, context, actions):
+    env = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    options = {**context, "pixels": [(20, 30)]}
+    env.reset(seed=0, options=options)
+    rollout = env.rollout(None, actions, OUTPUTS)
+    for candidate in range(2):
+        env.reset(seed=0, options=options)
+        for time in range(actions.shape[1]):
+            observation, reward, terminated, truncated, info = env.step(actions[candidate, time])
+            np.testing.assert_allclose(env.current.frame[0].clip(0, 1), rollout.frames[candidate, time], atol=1e-5)
+            np.testing.assert_array_equal(observation["image"], to_uint8(env.current.frame[0]))
+            np.testing.assert_allclose(observation["state"], rollout.states[candidate, time], atol=1e-5)
+            expected = rollout.pixel_distributions[candidate, time]
+            np.testing.assert_allclose(info["pixel_distributions"], expected, atol=1e-5)
+            assert (reward, terminated, truncated) == (0.0, False, False)
+    env.close()
+
+
+def test_many_environments_equal_one_and_take_one_network_call_for_a_step(folder, context, actions, monkeypatch):
+    envs = gymnasium.make_vec("VisualForesight/LearnedPush-v0", num_envs=5, preset=str(folder))
+    single = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    single.reset(seed=0, options=context)
+    rollout = single.rollout(None, actions, ("frames", "states"))
+    envs.reset(seed=0, options=context)
+    calls = []
+    advance = envs.simulator.advance
+    monkeypatch.setattr(envs.simulator, "advance", lambda *given: calls.append(1) or advance(*given))
+    for time in range(actions.shape[1]):
+        observations, *_ = envs.step(actions[:, time])
+        np.testing.assert_allclose(envs.current.frame.clip(0, 1), rollout.frames[:, time], atol=1e-5)
+        np.testing.assert_allclose(observations["state"], rollout.states[:, time], atol=1e-5)
+    assert len(calls) == actions.shape[1]
+    envs.close()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_learned_environment_passes_gymnasiums_checker(folder):
+    from gymnasium.utils.env_checker import check_env
+
+    env = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder), render_mode="rgb_array")
+    check_env(env.unwrapped, skip_render_check=True)
+    env.reset(seed=1)
+    assert env.render().shape == (64, 64, 3)
+    env.close()
+
+
+def test_scenes_of_a_vector_begin_anew_when_their_time_is_over(folder):
+    envs = gymnasium.make_vec(
+        "VisualForesight/LearnedPush-v0", num_envs=2, preset=str(folder), vector_kwargs={}, max_episode_steps=2
+    )
+    envs.reset(seed=4)
+    still = np.zeros((2, 2), np.float32)
+    assert not envs.step(still)[3].any()
+    assert envs.step(still)[3].all()
+    before = envs.current.frame.copy()
+    _, _, _, truncated, _ = envs.step(still)
+    assert not truncated.any()
+    assert np.abs(envs.current.frame - before).max() > 0.1
+    envs.close()
+
+
+def test_an_episode_gives_the_context(folder, context):
+    episode = vf.Episode(
+        np.concatenate([context["frames"], context["frames"]]),
+        np.zeros((3, 2), np.float32),
+        np.zeros((4, 2), np.float32),
+    )
+    env = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    observation, _ = env.reset(options={"episode": episode, "start": 1})
+    np.testing.assert_array_equal(observation["image"], episode.frames[2])
+    with pytest.raises(ValueError, match="does not fit an episode of 4 frames"):
+        env.reset(options={"episode": episode, "start": 3})
+    with pytest.raises(ValueError, match="unknown reset options"):
+        env.reset(options={"frame": 1})
+    env.close()
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 31), st.floats(0, 47)), min_size=1, max_size=3),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_map_of_a_pixel_has_the_pixel_as_its_mean(pixels):
+    maps = pixel_maps(pixels, (32, 48))
+    rows, columns = np.mgrid[:32, :48]
+    for (row, column), one in zip(pixels, maps, strict=True):
+        assert one.sum() == pytest.approx(1, abs=1e-5)
+        assert (one * rows).sum() == pytest.approx(row, abs=1e-3)
+        assert (one * columns).sum() == pytest.approx(column, abs=1e-3)
+
+
+def test_stacked_scenes_come_apart_again(simulator, start, context):
+    other = simulator.start(context["frames"][::-1], context["actions"], context["states"], pixels=[(1, 2), (3, 4)])
+    both = SimulatorStart.stack([start, other])
+    assert both.num_scenes == 2
+    np.testing.assert_array_equal(both.select(1).frame, other.frame)
+    np.testing.assert_array_equal(both.select(0).pixel_distributions, start.pixel_distributions)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": np.zeros((2, 32, 32, 3), np.uint8)}, r"frames must be \[C, 64, 64, 3\]"),
+        ({"frames": np.full((2, 64, 64, 3), 255.0)}, "divide bytes by 255"),
+        ({"actions": None}, r"actions \[1, 2\] are needed"),
+        ({"actions": np.zeros((2, 2))}, r"actions must be \[1, 2\]"),
+        ({"states": np.full((2, 2), np.nan)}, "states contain values that are not finite"),
+        ({"pixels": [(64, 3)]}, "must lie inside the 64x64 image"),
+        ({"pixel_distributions": np.zeros((1, 64, 64))}, "each must have some mass"),
+        ({"pixels": [(1, 1)], "pixel_distributions": np.ones((1, 64, 64))}, "not both"),
+    ],
+)
+def test_a_start_says_what_is_wrong_with_its_context(simulator, context, change, message):
+    with pytest.raises(ValueError, match=message):
+        simulator.start(**{**context, **change})
+
+
+@pytest.mark.parametrize(
+    ("actions", "outputs", "message"),
+    [
+        (np.zeros((2, 2)), ("states",), r"actions must be \[K, T, 2\]"),
+        (np.zeros((2, 3, 3)), ("states",), r"actions must be \[K, T, 2\]"),
+        (np.full((1, 1, 2), np.inf), ("states",), "not finite"),
+        (np.zeros((1, 1, 2)), ("frame",), "unknown rollout outputs"),
+    ],
+)
+def test_a_rollout_says_what_is_wrong_with_its_arguments(simulator, start, actions, outputs, message):
+    with pytest.raises(ValueError, match=message):
+        simulator.rollout(start, actions, outputs)
+
+
+def test_a_name_is_no_predictor():
+    with pytest.raises(TypeError, match="from_preset"):
+        vf.LearnedSimulator("push_fast")
