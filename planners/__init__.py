@@ -17,16 +17,16 @@ PLANNERS: dict[str, type] = {"cem": CEM, "icem": ICEM, "mppi": MPPI, "random_sho
 """Planner classes by the name the command line knows them under."""
 
 __all__ = [
+    "ActionBounds",
+    "AsynchronousMPC",
     "CEM",
+    "Context",
+    "CostFn",
     "ICEM",
+    "IterationRecord",
     "MPC",
     "MPPI",
     "PLANNERS",
-    "ActionBounds",
-    "AsynchronousMPC",
-    "Context",
-    "CostFn",
-    "IterationRecord",
     "Plan",
     "Planner",
     "ProposalFn",
