@@ -53,20 +53,30 @@ class CheckpointFolder:
     links that are replaced in one step. The newest `keep` stay, and whatever `best` points to.
 
     Args:
-        directory: the output folder; made when missing.
+        directory: the output folder.
         keep: how many of the newest to keep.
     """
 
     def __init__(self, directory: str | Path, keep: int) -> None:
-        """Makes the folder and removes what an interrupted writer left."""
+        """Looks at the folder; nothing is changed before `open`."""
         self.directory = Path(directory)
         self._keep = keep
+
+    def open(self, *, clear: bool = False) -> None:
+        """Makes the folder, and removes what an interrupted writer left.
+
+        Args:
+            clear: remove the checkpoints of an earlier run as well, and nothing else in the folder.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.glob(f"{_PARTIAL}*"):
-            if leftover.is_symlink() or leftover.is_file():
-                leftover.unlink()
-            else:
-                shutil.rmtree(leftover)
+        for leftover in self.directory.iterdir():
+            if leftover.name.lstrip(".").startswith(_PARTIAL.lstrip(".")) and leftover.name.startswith("."):
+                _remove(leftover)
+        if clear:
+            for name in (LAST, BEST):
+                (self.directory / name).unlink(missing_ok=True)
+            for iteration in self.iterations():
+                _remove(self.directory / f"iteration_{iteration:08d}")
 
     def path(self, name: str) -> Path | None:
         """The checkpoint that `last` or `best` points to, or None."""
@@ -98,19 +108,6 @@ class CheckpointFolder:
             self._point(BEST, final)
         self._prune()
         return final
-
-    def mark_best(self, iteration: int) -> None:
-        """Points `best` to the checkpoint of an iteration, which must exist."""
-        self._point(BEST, self.directory / f"iteration_{iteration:08d}")
-        self._prune()
-
-    def clear(self) -> None:
-        """Removes every checkpoint and link of a run, and nothing else in the folder."""
-        for name in (LAST, BEST):
-            if (self.directory / name).is_symlink():
-                (self.directory / name).unlink()
-        for iteration in self.iterations():
-            shutil.rmtree(self.directory / f"iteration_{iteration:08d}")
 
     def _point(self, name: str, target: Path) -> None:
         temporary = self.directory / f"{_PARTIAL}{os.getpid()}-{name}"
@@ -198,6 +195,13 @@ def _write_state(folder: Path, state: TrainingState) -> None:
     temporary = folder / f".{_STATE_JSON}"
     temporary.write_text(json.dumps(notes, indent=2))
     os.replace(temporary, folder / _STATE_JSON)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def _synchronise(folder: Path) -> None:

@@ -107,8 +107,7 @@ def fit(
         raise ValueError(
             f"the data is not what the run in {config.output_dir} was trained on: it cannot be resumed exactly"
         )
-    if config.overwrite:
-        folder.clear()
+    folder.open(clear=config.overwrite)
     predictor = _predictor(config, data, folder.path(checkpoints.LAST) if state else None)
     model = TrainingModel(predictor, config)
     optimizer = make_optimizer(config)

@@ -1,0 +1,109 @@
+"""`visual-foresight train`: the original's flags, and ours, made from the fields of `TrainingConfig`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from visual_foresight.train.config import CHOICES, GROUPS, TrainingConfig
+
+HELP = "Train a predictor on recorded episodes."
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares one option for each field, grouped."""
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    for item in dataclasses.fields(TrainingConfig):
+        group = groups[item.metadata["group"]]
+        shown = f" (default: {_shown(item.default)})" if item.default not in ("", ()) else ""
+        options: dict[str, Any] = {"help": item.metadata["help"] + shown, "default": argparse.SUPPRESS}
+        if isinstance(item.default, bool):
+            group.add_argument(f"--{item.name}", nargs="?", const=True, type=_boolean, metavar="0|1", **options)
+        elif item.name in CHOICES:
+            names = CHOICES[item.name]
+            kind = str.upper if item.name == "model" else str
+            group.add_argument(f"--{item.name}", type=kind, choices=names, metavar="|".join(names), **options)
+        else:
+            kind = _size if item.name == "image_size" else _TYPES[type(item.default)]
+            group.add_argument(f"--{item.name}", type=kind, metavar=_metavar(item), **options)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, and prints what came of it."""
+    config = config_from_arguments(args)
+    from visual_foresight.train import fit
+
+    result = fit(config, show_progress=not args.quiet)
+    if args.json:
+        plain = {
+            "iteration": result.iteration, "stopped": result.stopped, "seconds": round(result.seconds, 1),
+            "last": str(result.last), "best": str(result.best), "best_iteration": result.best_iteration,
+            "validation": result.validation,
+        }  # fmt: skip
+        print(json.dumps(plain, indent=2))
+        return 0
+    figures = result.validation
+    print(
+        f"{result.stopped} after {result.iteration} iterations and {result.seconds / 60:.1f} min: validation "
+        f"PSNR {figures['psnr']:.2f} dB on its own predictions (copying the last frame: {figures['copy_psnr']:.2f} dB)"
+    )
+    print(f"best checkpoint: iteration {result.best_iteration}, {config.output_dir}/best")
+    if result.stopped == "out of time":
+        print("continue with the same command and --resume", file=sys.stderr)
+    return 0
+
+
+def config_from_arguments(args: argparse.Namespace) -> TrainingConfig:
+    """The checked configuration of the options that were given.
+
+    Raises:
+        ValueError: an option is out of range or contradicts another; the message names it.
+    """
+    names = {item.name for item in dataclasses.fields(TrainingConfig)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    return TrainingConfig(**given).validate()
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.lower()
+    if lowered not in _TRUE + _FALSE:
+        raise argparse.ArgumentTypeError(f"expected 0 or 1, got {text!r}")
+    return lowered in _TRUE
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """One or more whole numbers, separated by commas or an x: `64`, `48x64`, `2,4,7,9`."""
+    try:
+        numbers = tuple(int(part) for part in text.replace("x", ",").split(",") if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 64, 48x64 or 2,4,7,9; got {text!r}") from None
+    return numbers
+
+
+def _size(text: str) -> tuple[int, ...]:
+    numbers = _whole_numbers(text)
+    return numbers * 2 if len(numbers) == 1 else numbers
+
+
+_TYPES = {int: int, float: float, str: str, tuple: _whole_numbers}
+
+
+def _metavar(item: dataclasses.Field) -> str:
+    if item.name == "image_size":
+        return "HxW"
+    return {int: "N", float: "X", tuple: "N,N,..."}.get(type(item.default), "PATH")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
