@@ -99,7 +99,7 @@ def test_convert_keeps_episodes_exactly(command, npz_folder, tmp_path, same_epis
 
 
 def test_convert_resizes_into_a_folder_of_shards(command, golden_push, tmp_path):
-    """The golden records become npz of 64 x 64, several files of at most so many episodes; frames are the golden ones."""
+    """The golden records become npz of 64 x 64, at most so many episodes to a file; frames are the golden ones."""
     folder = tmp_path / "small"
     arguments = (
         "--to=npz",

@@ -81,7 +81,7 @@ def test_an_episode_knows_its_sizes_and_cannot_be_changed():
 
 @given(start=st.integers(0, 5), length=st.integers(1, 6))
 def test_a_window_cuts_everything_alike(start, length):
-    """Frame, action and state t of a window are those of frame start + t; free extras stay; the final action follows."""
+    """Frame, action and state t of a window are those of start + t; free extras stay; the final action follows."""
     if start + length > 6:
         return
     episode = Episode(

@@ -165,6 +165,13 @@ def test_wrong_reading_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(ValueError, match="holds no episodes that any format recognises"):
         list(read_episodes(tmp_path / "a.txt"))
+    (tmp_path / "a.tfrecord").write_bytes(bytes(40))
+    with pytest.raises(ValueError, match="could be push or bair or visual_foresight, but its first record is damaged"):
+        list(read_episodes(tmp_path / "a.tfrecord"))
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    np.savez(tmp_path / "set" / "train" / "a.npz", frames=np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="its folders train do: pass one of them"):
+        list(read_episodes(tmp_path / "set"))
     np.savez(tmp_path / "a.npz", frames=np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="format 'npz' has no setting camera"):
         list(read_episodes(tmp_path / "a.npz", camera="left"))

@@ -23,7 +23,7 @@ def random_frames(height, width, count=2, seed=0):
 
 @pytest.mark.parametrize("size", [(24, 24), (13, 17), (7, 9), (30, 11)])
 def test_seed_resize_is_tensorflows_legacy_bicubic(size):
-    """Crop and bicubic equal `resize_image_with_crop_or_pad` + `resize_bicubic` of the original, rounded and clipped."""
+    """Crop and bicubic equal the original's two TensorFlow operations, rounded and clipped."""
     tf = import_tensorflow()
     frames = random_frames(*size)
     side = min(size)

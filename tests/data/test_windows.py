@@ -109,10 +109,9 @@ def test_contact_weights_choose_windows_in_proportion():
     drawn = [start for index in range(80) for _, start in windows_of(half.batch(index))]
     share = np.mean([5 <= start <= 8 for start in drawn])
     assert abs(share - 4 / (4 + 5 * 0.5)) < 0.03  # four standard errors of 4000 draws
+    again = WindowSource(episodes, weights=contact_weights(0.5), **arguments).batch(3)
     for name, value in half.batch(3).items():
-        np.testing.assert_array_equal(
-            WindowSource(episodes, weights=contact_weights(0.5), **arguments).batch(3)[name], value
-        )
+        np.testing.assert_array_equal(again[name], value)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,11 @@ def test_episodes_that_do_not_agree_are_refused(make_episode):
 def test_windows_need_no_tensorflow(npz_folder):
     """Reading npz and drawing batches imports neither TensorFlow nor Keras (JAX machines have none)."""
     code = (
-        "import sys; from visual_foresight.formats import read_episodes; from visual_foresight.pipeline import WindowSource;"
-        f"s = WindowSource(read_episodes({str(npz_folder)!r}, image_size=(4, 4)), sequence_length=4, batch_size=2, seed=0);"
-        "s.batch(0); sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+        "import sys; from visual_foresight.formats import read_episodes;"
+        "from visual_foresight.pipeline import WindowSource;"
+        f"episodes = read_episodes({str(npz_folder)!r}, image_size=(4, 4));"
+        "WindowSource(episodes, sequence_length=4, batch_size=2, seed=0).batch(0);"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -10,10 +10,14 @@ from typing import Any
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats.bair import BairFormat
+from visual_foresight.formats.folder import FolderFormat
+from visual_foresight.formats.lerobot import LeRobotFormat
 from visual_foresight.formats.npz import NpzFormat
 from visual_foresight.formats.push import PushFormat
 from visual_foresight.formats.record import PREPROCESSES, Fault, Format, ReadOptions
+from visual_foresight.formats.robonet import RoboNetFormat
 from visual_foresight.formats.shard_writer import ShardWriter
+from visual_foresight.formats.visual_foresight_records import VisualForesightFormat
 
 __all__ = [
     "FORMATS",
@@ -31,7 +35,18 @@ __all__ = [
     "write_episodes",
 ]
 
-FORMATS: dict[str, Any] = {format.name: format for format in (NpzFormat(), PushFormat(), BairFormat())}
+FORMATS: dict[str, Any] = {
+    format.name: format
+    for format in (
+        NpzFormat(),
+        PushFormat(),
+        BairFormat(),
+        VisualForesightFormat(),
+        RoboNetFormat(),
+        LeRobotFormat(),
+        FolderFormat(),  # last: the others may have pictures lying about
+    )
+}
 """Every known format by name, in the order in which `detect_format` asks them."""
 
 OnFault = Callable[[Fault], None]
@@ -73,14 +88,30 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: pass an existing file or folder of episodes")
-    for name, format in FORMATS.items():
-        shards = format.shards(path)
+    candidates = {name: format.shards(path) for name, format in FORMATS.items()}
+    candidates = {name: shards for name, shards in candidates.items() if shards}
+    for name, shards in candidates.items():
         # One damaged file must not hide what the others are.
-        if any(format.recognises(shard) for shard in shards[:8]):
+        if any(FORMATS[name].recognises(shard) for shard in shards[:8]):
             return name
-    raise ValueError(
-        f"{path} holds no episodes that any format recognises ({', '.join(FORMATS)}): name one with format="
-    )
+    if len(candidates) == 1:
+        # By its name it can be nothing else; reading it tells what is wrong.
+        return next(iter(candidates))
+    if candidates:
+        raise ValueError(
+            f"{path} could be {' or '.join(candidates)}, but its first record is damaged or has the keys of none of "
+            "them: name the format"
+        )
+    raise ValueError(f"{path} holds no episodes that any format recognises ({', '.join(FORMATS)}){_below(path)}")
+
+
+def _below(path: Path) -> str:
+    """Name the sub-folders that do hold episodes: data sets are often split into `train` and `test`."""
+    if not path.is_dir():
+        return ""
+    folders = [each for each in sorted(path.iterdir()) if each.is_dir() and not each.name.startswith(".")][:20]
+    names = [each.name for each in folders if any(format.shards(each) for format in FORMATS.values())]
+    return f"; its folders {', '.join(names)} do: pass one of them" if names else ""
 
 
 def find_shards(path: str | os.PathLike[str], *, format: str | None = None) -> tuple[str, list[Path]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_foresight.episode import FINAL_ACTION, Episode
+from visual_foresight.episode import Episode
+from visual_foresight.formats.raw_frames import raw_frames, step_actions
 from visual_foresight.formats.record import Fault, ReadOptions, attempt
 from visual_foresight.formats.resize import preprocess_episode
 from visual_foresight.formats.tfrecord import Features, first_record, iterate_records, tfrecord_files
@@ -32,7 +33,7 @@ class BairFormat:
     """Softmotion TFRecords."""
 
     name = "bair"
-    description = "BAIR softmotion TFRecords (settings: camera, stored_size)"
+    description = "BAIR softmotion TFRecords"
     settings = ("camera", "stored_size")
 
     def shards(self, path: Path) -> list[Path]:
@@ -43,9 +44,8 @@ class BairFormat:
         """Whether the first record has a picture of a known camera."""
         record = first_record(shard)
         # With its tag and length, so that a longer key that ends alike does not match.
-        return any(
-            b"\n" + bytes([len(key)]) + key in record for key in (f"0/{name}/encoded".encode() for name in CAMERAS)
-        )
+        keys = [f"0/{camera}/encoded".encode() for camera in CAMERAS]
+        return any(b"\n" + bytes([len(key)]) + key in record for key in keys)
 
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:
         """Read the records of one file.
@@ -72,34 +72,13 @@ def parse_episode(record: bytes, options: ReadOptions) -> Episode:
     if pattern.format(0) not in features:
         found = sorted({key.split("/")[1] for key in features if key.endswith("/encoded")})
         raise ValueError(f"has no camera {camera!r}: its cameras are {', '.join(found) or 'none'}")
-    num_frames = features.num_steps(pattern)
-    height, width = options.settings.get("stored_size", STORED_SIZE)
-    frames = [_raw_frame(features, pattern.format(step), height, width) for step in range(num_frames)]
+    frames = raw_frames(features, pattern, options.settings.get("stored_size", STORED_SIZE))
     actions = states = None
-    extras = {}
+    extras: dict[str, np.ndarray] = {}
     if options.use_state:
-        actions, states = _actions(features, num_frames), features.rows("{}/endeffector_pos", num_frames)
-        if actions is not None and len(actions) == num_frames:
-            extras[FINAL_ACTION] = actions[-1]
-            actions = actions[:-1]
-    objects = features.rows("{}/object_pos", num_frames)
+        actions, extras = step_actions(features, "{}/action", len(frames))
+        states = features.rows("{}/endeffector_pos", len(frames))
+    objects = features.rows("{}/object_pos", len(frames))
     if objects is not None:
         extras["object_pos"] = objects
-    return preprocess_episode(Episode(np.stack(frames), actions, states, extras, {"camera": camera}), options)
-
-
-def _actions(features: Features, num_frames: int) -> np.ndarray | None:
-    has_final = f"{num_frames - 1}/action" in features
-    if num_frames == 1 and not has_final:
-        return None
-    return features.rows("{}/action", num_frames if has_final else num_frames - 1)
-
-
-def _raw_frame(features: Features, key: str, height: int, width: int) -> np.ndarray:
-    encoded = features.bytes_at(key)
-    if len(encoded) != height * width * 3:
-        raise ValueError(
-            f"the key {key!r} holds {len(encoded)} bytes, not {height} x {width} x 3 = {height * width * 3}: "
-            "pass the setting stored_size=(height, width)"
-        )
-    return np.frombuffer(encoded, np.uint8).reshape(height, width, 3)
+    return preprocess_episode(Episode(frames, actions, states, extras, {"camera": camera}), options)

@@ -43,8 +43,13 @@ class NpzFormat:
         return [path] if path.suffix == ".npz" else []
 
     def recognises(self, shard: Path) -> bool:
-        """Whether the shard is an archive: the suffix has told."""
-        return True
+        """Whether the archive holds frames: one that does not may be the actions beside a video (format `folder`)."""
+        try:
+            with zipfile.ZipFile(shard) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return False
+        return any(name in ("frames.npy", "header.npy") or name.endswith("/frames.npy") for name in names)
 
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:
         """Read the episodes of one archive, one at a time."""
