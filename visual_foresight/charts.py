@@ -14,10 +14,10 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 36
 class Line:
     """One line of a chart: `values` over `positions` (their index when None); `kind` names a style sheet class."""
 
-    values: Sequence[float]
+    values: Sequence[float] | np.ndarray
     name: str = ""
     kind: str = "main"
-    positions: Sequence[float] | None = None
+    positions: Sequence[float] | np.ndarray | None = None
 
     def points(self) -> np.ndarray:
         """Return the finite points [N, 2] (x, y)."""

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Color = tuple[int, int, int]
+Numbers = Sequence[float] | np.ndarray
 
 INK: Color = (24, 28, 36)
 PAPER: Color = (255, 255, 255)
@@ -79,7 +80,7 @@ def overlay_heat(image: np.ndarray, probability: np.ndarray, *, opacity: float =
 
 
 def mark_cross(
-    image: np.ndarray, pixel: Sequence[float], *, scale: int = 1, color: Color = DESIGNATED, size: float = 2.0
+    image: np.ndarray, pixel: Numbers, *, scale: int = 1, color: Color = DESIGNATED, size: float = 2.0
 ) -> np.ndarray:
     """Draw a cross with a dark outline at a pixel: the designated point. `size` is half its width in frame pixels."""
     return _draw(image, pixel, scale, lambda draw, x, y: _cross(draw, x, y, size * scale, color, _line(scale)))
@@ -87,7 +88,7 @@ def mark_cross(
 
 def mark_goal(
     image: np.ndarray,
-    pixel: Sequence[float],
+    pixel: Numbers,
     *,
     scale: int = 1,
     color: Color = GOAL,
@@ -176,7 +177,7 @@ def strip(frames: np.ndarray) -> np.ndarray:
 
 
 def line_plot(
-    values: Sequence[float],
+    values: Numbers,
     *,
     size: tuple[int, int],
     title: str,
@@ -238,13 +239,13 @@ def _line(scale: int) -> int:
     return max(1, round(scale / 2))
 
 
-def _place(pixel: Sequence[float], scale: int) -> tuple[float, float]:
+def _place(pixel: Numbers, scale: int) -> tuple[float, float]:
     """Return the (x, y) on the enlarged picture of the centre of a frame's pixel."""
     row, col = (float(value) for value in pixel)
     return (col + 0.5) * scale - 0.5, (row + 0.5) * scale - 0.5
 
 
-def _draw(image: np.ndarray, pixel: Sequence[float], scale: int, mark) -> np.ndarray:
+def _draw(image: np.ndarray, pixel: Numbers, scale: int, mark) -> np.ndarray:
     picture = Image.fromarray(checked_image(image).copy())
     if np.isfinite(np.asarray(pixel, np.float64)).all():  # a pixel that is not known is not drawn
         mark(ImageDraw.Draw(picture), *_place(pixel, scale))

@@ -87,7 +87,7 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_p
             ffmpeg_log_level="error",
         ) as writer:
             for frame in frames:
-                writer.append_data(_even(frame))
+                writer.append_data(_even(frame))  # type: ignore[attr-defined]  # imageio types its base class only
     return Path(path)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from visual_foresight.envs.tasks import Task, TaskSet
-    from visual_foresight.planners import MPC
+    from visual_foresight.planners import MPC, Plan
 
 PLANNER_NAMES = {"cem": "cem", "icem": "icem", "mppi": "mppi", "random": "random_shooting"}
 SIMULATORS = ("learned", "true")
@@ -133,7 +133,7 @@ def make_planner(settings: ControlSettings) -> Any:
 
     if settings.planner not in PLANNER_NAMES:
         raise ValueError(f"unknown planner {settings.planner!r}; known planners: {', '.join(PLANNER_NAMES)}")
-    planner = PLANNERS[PLANNER_NAMES[settings.planner]]
+    planner: Any = PLANNERS[PLANNER_NAMES[settings.planner]]
     options: dict[str, Any] = {
         "horizon": settings.horizon,
         "num_candidates": settings.candidates,
@@ -193,12 +193,13 @@ def make_simulator(kind: str, environment: "gymnasium.Env", preset: str) -> Any:
 
     from visual_foresight.envs import LEARNED_PUSH_ID
 
-    door = gymnasium.make_vec(LEARNED_PUSH_ID, num_envs=1, preset=preset).unwrapped
-    wanted = environment.observation_space["image"].shape
-    if door.single_observation_space["image"].shape != wanted:
+    door: Any = gymnasium.make_vec(LEARNED_PUSH_ID, num_envs=1, preset=preset).unwrapped
+    spaces: tuple[Any, Any] = door.single_observation_space, environment.observation_space
+    seen, shown = (space["image"].shape for space in spaces)
+    if seen != shown:
         raise ValueError(
-            f"predictor {preset} was trained on {door.single_observation_space['image'].shape} images, "
-            f"the environment shows {wanted}; make the environment with that image_size"
+            f"predictor {preset} was trained on {seen} images, the environment shows {shown}; "
+            "make the environment with that image_size"
         )
     return door
 
@@ -229,7 +230,7 @@ def run_task(
     Returns:
         The record; `success` is the environment's own word at the end.
     """
-    env = environment.unwrapped
+    env: Any = environment.unwrapped
     observation, info = environment.reset(options={"task": task})
     index, goal = task.object_index, goal_pixel(env, task)
     controller = make_controller(env, simulator, goal, index, settings, rng)
@@ -238,8 +239,9 @@ def run_task(
         before, started = controller.last_plan, time.perf_counter()
         action = controller.act(observation, pixels=info["object_pixels"][index][None])
         seconds = time.perf_counter() - started
-        if controller.last_plan is not before:
-            log.decisions.append(_decision(controller, step, seconds, imagine))
+        plan = controller.last_plan
+        if plan is not None and plan is not before:
+            log.decisions.append(_decision(controller, plan, step, seconds, imagine))
         observation, _, terminated, truncated, info = environment.step(action)
         log.add(action, observation["image"], info["object_pixels"][index], bool(info["object_hidden"][index]))
         if on_step is not None:
@@ -342,8 +344,7 @@ def _progress(log: _Log, goal: np.ndarray, step: int) -> Progress:
     )
 
 
-def _decision(controller: "MPC", step: int, seconds: float, imagine: bool) -> Decision:
-    plan = controller.last_plan
+def _decision(controller: "MPC", plan: "Plan", step: int, seconds: float, imagine: bool) -> Decision:
     expected = _imagined(controller) if imagine else {}
     return Decision(
         step=step,

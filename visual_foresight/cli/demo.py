@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     control.check_settings(settings)
     tasks = control.choose_tasks(None, episodes=args.episodes, seed=args.seed, split=args.split)
     started = time.perf_counter()
-    records = list(run_episodes(tasks, settings, args, describe=f"seed {args.seed}"))
+    records = list(run_episodes(tasks.tasks, settings, args, describe=f"seed {args.seed}"))
     files = write_files(Path(args.output), records, describe_run(args, settings))
     summary = {**summarize(records), "seconds": time.perf_counter() - started, "files": files}
     print(json.dumps({**summary, "settings": describe_run(args, settings)}) if args.json else result_text(summary))

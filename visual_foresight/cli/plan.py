@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     check_environment(args.env)
     tasks = control.choose_tasks(args.tasks, episodes=args.episodes, seed=args.seed, split=args.split)
     args.imagine = args.report
-    records = list(demo.run_episodes(tasks, settings, args, describe=tasks.name))
+    records = list(demo.run_episodes(tasks.tasks, settings, args, describe=tasks.name))
     folder = Path(args.output)
     results: dict[str, Any] = {
         **summarize(records),
