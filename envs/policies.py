@@ -20,7 +20,9 @@ from visual_foresight.envs.scene import TIP_LIMIT, TIP_RADIUS, Scene
 class Policy(Protocol):
     """What a policy offers."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name under which data sets record it."""
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Begins an episode in `scene`; all later randomness comes from `rng`."""

@@ -96,7 +96,7 @@ class PushEnv(gymnasium.Env):
         self.terminate_on_success = terminate_on_success
         self.camera = PUSH_CAMERA.resized(*_size(image_size, "image_size"))
         self._render_camera = PUSH_CAMERA.resized(*_size(render_size, "render_size"))
-        self.drawing = {"renderer": renderer, "supersampling": supersampling, "shadows": shadows}
+        self.drawing: dict[str, Any] = {"renderer": renderer, "supersampling": supersampling, "shadows": shadows}
         self._renderer = self._make_renderer(self.camera)
         self._render_renderer: Any = None
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)

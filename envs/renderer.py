@@ -82,9 +82,7 @@ class RayRenderer:
     def render(self, physics: Physics) -> np.ndarray:
         """Picture `[H, W, 3]` uint8 of a scene; its poses must be current (`Physics.refresh`)."""
         model, data = physics.model, physics.data
-        if model is not self._model:
-            self._prepare(model, data)
-        empty, count = self._empty, self._per_pixel
+        empty, count = self._prepare(model, data), self._per_pixel
         centres = data.geom_xpos[self._ball_geom] + self._ball_axis(data) * self._ball_offset[:, None]
         seen = self._pixels_covering(centres, self._ball_radius)
         samples, geom, distance, normal = self._first_hits(model, data, seen, empty)
@@ -95,7 +93,7 @@ class RayRenderer:
         if self.shadows:
             near_shadow = self._pixels_of_shadows(centres[self._ball_casts])
             touched = seen | near_shadow
-            light, shadowed = self._cast_shadows(model, data, near_shadow, samples, point, normal)
+            light, shadowed = self._cast_shadows(model, data, empty, near_shadow, samples, point, normal)
         pixel = np.flatnonzero(touched)
         slot = np.zeros(len(touched), np.intp)
         slot[pixel] = np.arange(len(pixel))
@@ -119,14 +117,17 @@ class RayRenderer:
         self._rays = np.ascontiguousarray(self.camera.rays(pixels))  # [S, 3]
         self._lamp_of_sample = np.tile(np.arange(count**2), height * width)  # [S]
 
-    def _prepare(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    def _prepare(self, model: mujoco.MjModel, data: mujoco.MjData) -> _EmptyBin:
         if self._empty is None:
             self._empty = self._draw_empty_bin(model, data)
+        if model is self._model:
+            return self._empty
         self._ball_geom, self._ball_offset, self._ball_radius, self._ball_column = _bounding_balls(model)
         self._ball_casts = _CASTING[model.geom_group[self._ball_geom]].astype(bool)
         self._albedo = (model.geom_rgba[:, :3] ** 2).astype(np.float32)
         self._gloss = np.where(model.geom_group == OBJECT_GROUP, 0.12, 0.22).astype(np.float32)
         self._model = model
+        return self._empty
 
     def _ball_axis(self, data: mujoco.MjData) -> np.ndarray:
         frames = data.geom_xmat.reshape(-1, 3, 3)
@@ -159,9 +160,8 @@ class RayRenderer:
         front = np.flatnonzero((geom >= 0) & (distance < empty.distance[samples]))
         return samples[front], geom[front], distance[front], normal[front]
 
-    def _cast_shadows(self, model, data, near_shadow, samples, point, normal):
+    def _cast_shadows(self, model, data, empty, near_shadow, samples, point, normal):
         """Light `[N]` on the moving geoms' samples, and the samples of the empty bin that now lie in shadow."""
-        empty = self._empty
         candidates = self._samples_of(near_shadow)
         open_to_lamp = empty.reached.copy()
         open_to_lamp[samples] = False  # covered by a moving geom
@@ -216,7 +216,7 @@ def _cast(model, data, origin, rays, groups, *, normals=True):
     if count:
         flat = np.ascontiguousarray(rays).reshape(-1)
         mujoco.mj_multiRay(model, data, origin, flat, groups, 1, -1, geom, distance, normal, count, mujoco.mjMAXVAL)
-    return geom, distance, normal.reshape(count, 3) if normals else None
+    return geom, distance, None if normal is None else normal.reshape(count, 3)
 
 
 def _lamp_points(count: int) -> np.ndarray:

@@ -206,7 +206,8 @@ class TaskSet:
         """
         if num < 1:
             raise ValueError(f"a task set needs at least one task, got num={num}")
-        check_split(split), check_num_objects(num_objects)
+        check_split(split)
+        check_num_objects(num_objects)
         tasks: list[Task] = []
         for offset in range(20 * num + 100):
             try:

@@ -19,10 +19,10 @@ seeds = st.integers(0, 2**32 - 1)
 @settings(max_examples=60, deadline=None)
 @given(kinds, seeds)
 def test_centre_point_is_well_inside(kind, seed):
-    """The centre point has 6 mm of material around it, and is at most 1.5 cm from the centre of mass."""
+    """The centre point has 6 mm of material around it, and is at most 2 cm from the centre of mass."""
     shape = sample_shape(kind, np.random.default_rng(seed))
     assert shape.depth(np.zeros(2)) > 0.006
-    assert math.hypot(*shape.centre_of_mass) < 0.015
+    assert math.hypot(*shape.centre_of_mass) < 0.020
 
 
 @settings(max_examples=40, deadline=None)
