@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import write_episodes
+
+# Other work on the machine must not decide whether a property holds.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 GOLDEN = Path(__file__).parent / "golden"
 
