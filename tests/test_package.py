@@ -1,6 +1,7 @@
 """The package: what it names, what its import costs, what its wheel carries."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -94,6 +95,15 @@ def test_packages_in_pyproject_are_those_in_the_folders():
             inner = path.parent.relative_to(ROOT / folder)
             found.add(".".join([*package.split("/"), *inner.parts]))
     assert declared == found
+
+
+def test_extras_that_messages_name_exist():
+    """`pip install 'visual-foresight[extra]'` is only advised for extras that pyproject.toml has."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    sources = [path.read_text() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    named = {extra for text in sources for extra in re.findall(r"visual-foresight\[(\w+)\]", text)}
+    assert named <= set(extras)
+    assert named
 
 
 def wheel_path(wanted: str) -> str:
