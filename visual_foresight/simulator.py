@@ -114,7 +114,9 @@ class LearnedSimulator:
             raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
         self.predictor = predictor
         height, width = predictor.config.image_size
-        self.chunk_size = max(1, int(memory_budget_mb * 1e6 / (height * width * _BYTES_PER_PIXEL)))
+        fitting = max(1, int(memory_budget_mb * 1e6 / (height * width * _BYTES_PER_PIXEL)))
+        # A power of two, as the sizes of smaller batches are: few sizes, so few compilations.
+        self.chunk_size = 1 << (fitting.bit_length() - 1)
         self._compiled: dict[tuple, Any] = {}
 
     # ---- the scene --------------------------------------------------------------------------------------------
