@@ -87,6 +87,16 @@ def test_page_tells_the_result(tmp_path):
         assert wanted in text
 
 
+def test_equal_distances_are_both_told(tmp_path):
+    """A point that did not move is told as such: start and end stand there though they are the same."""
+    made = record()
+    still = ControlRecord("s", made.frames, np.full((7, 2), 4.0), made.goal, 2.0, made.actions, False)
+    text = " ".join(read(report.write_report(tmp_path / "r.html", [still], settings={})).text)
+    assert text.count("5.7 px") >= 4
+    assert "distance at the start" in text
+    assert "distance at the end" in text
+
+
 def test_player_data_is_the_record(tmp_path):
     """What the player shows is what happened: pixels, goal, distances and the steps of the plans."""
     text = report.write_report(tmp_path / "r.html", [record()], settings={}).read_text()

@@ -87,14 +87,14 @@ def _page(title: str, body: str) -> str:
 
 def _heading(title: str, summary: Mapping[str, Any]) -> str:
     low, high = summary["success_interval_95"]
-    figures = {f"{summary['num_successes']} of {summary['num_episodes']}": "goals reached"}
+    figures = {"goals reached": f"{summary['num_successes']} of {summary['num_episodes']}"}
     if summary["num_episodes"] > 1:
-        figures[f"{100 * low:.0f} to {100 * high:.0f} %"] = "95 % interval (Wilson)"
-    figures[f"{summary['first_distance_px_mean']:.1f} px"] = "distance at the start"
-    figures[f"{summary['last_distance_px_mean']:.1f} px"] = "distance at the end"
+        figures["95 % interval (Wilson)"] = f"{100 * low:.0f} to {100 * high:.0f} %"
+    figures["distance at the start"] = f"{summary['first_distance_px_mean']:.1f} px"
+    figures["distance at the end"] = f"{summary['last_distance_px_mean']:.1f} px"
     if "decision_seconds" in summary:
-        figures[f"{summary['decision_seconds']['p50']:.2f} s"] = "a decision (median)"
-    items = "".join(f"<li><b>{escape(value)}</b><span>{escape(name)}</span></li>" for value, name in figures.items())
+        figures["a decision (median)"] = f"{summary['decision_seconds']['p50']:.2f} s"
+    items = "".join(f"<li><b>{escape(value)}</b><span>{escape(name)}</span></li>" for name, value in figures.items())
     return (
         f"<h1>{escape(title)}</h1>\n"
         '<p class="soft">The robot is told which point (red cross) should come to which place (green ring). At every '
