@@ -92,7 +92,7 @@ class MPC:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
         self._bounds = ActionBounds.of(action_space)
-        self._make_objective = make_objective or (lambda context: objective)
+        self._make_objective = make_objective or _always(objective)
         self._make_start = make_start or (lambda context: start_simulator(simulator, context))
         self._asks_pixels = make_start is None
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
@@ -139,9 +139,10 @@ class MPC:
             self._keep_maps(pixels, maps)
             self._since_plan = max(self._since_plan, self.replan_interval)  # what was planned before is stale
             return self._execute(self._bounds.still)
-        if self.last_plan is None or self._since_plan >= self.replan_interval:
-            self._decide(self._history.context(pixels, maps), began)
-        return self._execute(self.last_plan.actions[self._since_plan])
+        plan = self.last_plan
+        if plan is None or self._since_plan >= self.replan_interval:
+            plan = self._decide(self._history.context(pixels, maps), began)
+        return self._execute(plan.actions[self._since_plan])
 
     def predicted_rollout(self, outputs: tuple[str, ...] | None = None) -> Rollout:
         """What the simulator expects of the last plan (K = 1), computed now.
@@ -159,7 +160,7 @@ class MPC:
 
     # ---- one decision -----------------------------------------------------------------------------------------
 
-    def _decide(self, context: Context, began: float) -> None:
+    def _decide(self, context: Context, began: float) -> Plan:
         objective = self._make_objective(context)
         if self._asks_pixels and context.pixels is None and "pixels" in objective.outputs:
             raise ValueError("the objective follows designated pixels: pass pixels=[(row, col), ...] to act")
@@ -178,6 +179,7 @@ class MPC:
         self.last_plan, self.last_start, self.last_objective = plan, start, objective
         self._anchor, self._since_anchor, self._since_plan = start, [], 0
         self.decision_seconds.append(clock() - began)
+        return plan
 
     def _warm_start(self) -> dict[str, np.ndarray]:
         if self.last_plan is None or not self.warm_start:
@@ -238,6 +240,10 @@ class MPC:
             given = None if pixels is None else list(pixels.shape)
             raise ValueError(f"stop_distance needs pixels {list(self.goals.shape)} at every step, got {given}")
         return bool(np.linalg.norm(pixels - self.goals, axis=1).max() <= self.stop_distance)
+
+
+def _always(objective: Any) -> Callable[[Context], Objective]:
+    return lambda context: objective
 
 
 def _goals_to_stop_at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -78,7 +79,7 @@ class MPPI:
         search = Search()
         return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
 
-    def pose(self, action_space: spaces.Box, **given: object) -> Problem:
+    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
         """Check the arguments of ``plan`` other than the cost."""
         return pose_problem(action_space, self.horizon, self._counts[0], self.unbounded_scale, **given)
 
@@ -133,7 +134,7 @@ def softmin_weights(costs: np.ndarray, temperature: float, *, normalise: bool = 
     if not finite.any():
         return weights
     largest = np.abs(costs[finite]).max()
-    unit = largest if largest > 0.0 else 1.0  # differences and squares of the largest floats would overflow
+    unit = largest if largest > 1e-150 else 1.0  # differences and squares of the largest floats would overflow
     excess = costs[finite] / unit
     excess = excess - excess.min()
     spread = excess.std() if normalise else 1.0 / unit

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from visual_foresight.planners.plan import Plan, Planner
-from visual_foresight.planners.search import Search, run_searches
+from visual_foresight.planners.plan import Plan
+from visual_foresight.planners.search import Search, StepPlanner, run_searches
 
 
 def plan_many(
-    planner: Planner,
+    planner: StepPlanner,
     cost_fn: Callable[[np.ndarray], np.ndarray],
     action_space: spaces.Box,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -61,7 +62,7 @@ class RandomShooting:
         search = Search()
         return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
 
-    def pose(self, action_space: spaces.Box, **given: object) -> Problem:
+    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
         """Check the arguments of ``plan`` other than the cost."""
         return pose_problem(action_space, self.horizon, self._counts[0], self.unbounded_scale, **given)
 

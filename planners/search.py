@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter as clock
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -43,6 +44,18 @@ class Problem:
         if self.incumbent is not None:
             return self.incumbent
         return np.broadcast_to(self.bounds.center, (self.horizon, self.bounds.action_size))
+
+
+class StepPlanner(Protocol):
+    """What this package's planners offer beyond :class:`Planner`: their search as a generator."""
+
+    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
+        """Check the arguments of ``plan`` other than the cost."""
+        ...
+
+    def steps(self, problem: Problem, search: Search) -> SearchSteps:
+        """Yield candidates [K, H, A], be sent their costs [K]."""
+        ...
 
 
 def pose_problem(
@@ -140,7 +153,9 @@ class Search:
     def finish(self, seconds: float) -> Plan:
         """The plan found."""
         actions = self.best_actions
-        if self.elites is None:
+        if actions is None:
+            raise ValueError("nothing has been evaluated")
+        if self.elites is None or self.elite_costs is None:
             self.elites, self.elite_costs = np.zeros((0, *actions.shape), np.float32), np.zeros(0)
         return Plan(
             actions=actions,
@@ -215,14 +230,15 @@ def run_searches(
     """
     deadline = _Deadline(deadline_ms)
     batches = [next(steps) for _, steps in searches]
-    while batches:
+    while True:
         began = clock()
         candidates = np.stack(batches) if len(batches) > 1 else batches[0][None]
         candidates.flags.writeable = False  # a cost function that edits its input would corrupt the plan
         costs = checked_costs(cost_fn(candidates), candidates.shape[:2])
-        batches = [_advance(*pair, costs[i]) for i, pair in enumerate(searches)]
+        proposed = [_advance(*pair, costs[index]) for index, pair in enumerate(searches)]
         deadline.note(clock() - began, candidates.shape[1])
-        if batches[0] is None or not deadline.allows(batches[0].shape[0]):
+        batches = [batch for batch in proposed if batch is not None]  # all are done together, or none is
+        if not batches or not deadline.allows(batches[0].shape[0]):
             break
     for _, steps in searches:
         steps.close()
