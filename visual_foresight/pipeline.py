@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from visual_foresight.episode import Episode
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 __all__ = ["WeightFn", "WindowSource", "contact_weights", "split_episodes", "split_files", "stream_windows"]
 
@@ -25,6 +23,7 @@ WeightFn = Callable[[Episode, int], np.ndarray]
 """(episode, sequence_length) -> one weight >= 0 for each possible first frame `[T - sequence_length + 1]`."""
 
 Item = TypeVar("Item")
+Name = TypeVar("Name", str, Path)
 
 
 class WindowSource:
@@ -129,7 +128,7 @@ class WindowSource:
         if index < 0:
             raise ValueError(f"the index of a batch must not be negative, got {index}")
         if self._cumulative_weights is not None:
-            return self._weighted_draws(index)
+            return self._weighted_draws(index, self._cumulative_weights)
         draws = index * self.batch_size + np.arange(self.batch_size)
         episodes, starts = np.empty(self.batch_size, np.int64), np.empty(self.batch_size, np.int64)
         for epoch in range(draws[0] // self.num_episodes, draws[-1] // self.num_episodes + 1):
@@ -149,7 +148,7 @@ class WindowSource:
             "states": np.take(self._states, rows, axis=0),
         }
 
-    def dataset(self, start_index: int = 0, *, prefetch: int = 2) -> tf.data.Dataset:
+    def dataset(self, start_index: int = 0, *, prefetch: int = 2) -> Any:
         """Return an endless `tf.data.Dataset` of the batches from `start_index` on, prepared ahead in a thread.
 
         Args:
@@ -175,9 +174,8 @@ class WindowSource:
         self._epoch_cache = (epoch, order, first)
         return order, first
 
-    def _weighted_draws(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _weighted_draws(self, index: int, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, index]))
-        cumulative = self._cumulative_weights
         window = np.searchsorted(cumulative, rng.random(self.batch_size) * cumulative[-1], side="right")
         first_window = np.concatenate([[0], np.cumsum(self._num_starts())])
         episodes = np.searchsorted(first_window, window, side="right") - 1
@@ -306,8 +304,8 @@ def contact_weights(share: float = 0.5, *, extra: str = "contact") -> WeightFn:
                 f"contact weights need extras[{extra!r}] with one value for each frame or action; "
                 f"found the extras {sorted(episode.extras)}"
             )
-        happens = values.reshape(len(values), -1).astype(bool).any(axis=1)
-        happens = np.concatenate([happens, np.zeros(episode.num_frames - len(happens), bool)])
+        happens = np.zeros(episode.num_frames, np.bool_)
+        happens[: len(values)] = values.reshape(len(values), -1).astype(np.bool_).any(axis=1)
         counts = np.concatenate([[0], np.cumsum(happens)])
         inside = counts[sequence_length:] - counts[:-sequence_length]
         return np.where(inside > 0, 1.0, share)
@@ -315,7 +313,7 @@ def contact_weights(share: float = 0.5, *, extra: str = "contact") -> WeightFn:
     return weigh
 
 
-def split_files(files: Sequence[Item], train_fraction: float = 0.95) -> tuple[list[Item], list[Item]]:
+def split_files(files: Sequence[Name], train_fraction: float = 0.95) -> tuple[list[Name], list[Name]]:
     """Split sorted files as the original does: the first `floor(train_fraction * N)` train, the rest validates.
 
     Raises:
@@ -358,7 +356,7 @@ def _check_fraction(train_fraction: float) -> None:
         raise ValueError(f"train_fraction must be in (0, 1], got {train_fraction}")
 
 
-def stream_windows(*args: Any, **kwargs: Any) -> tf.data.Dataset:
+def stream_windows(*args: Any, **kwargs: Any) -> Any:
     """Read windows shard by shard through tf.data; see `visual_foresight.stream.stream_windows`."""
     from visual_foresight.stream import stream_windows as stream
 

@@ -97,9 +97,10 @@ class Statistics:
         if not isinstance(value, Mapping) or set(value) != expected:
             found = sorted(value) if isinstance(value, Mapping) else type(value).__name__
             raise ValueError(f"Statistics need exactly the fields {sorted(expected)}, got {found}")
-        return cls(
-            *(np.asarray(value[name], dtype=np.float32) for name in _FIELDS), num_frames=int(value["num_frames"])
+        action_mean, action_deviation, state_mean, state_deviation = (
+            np.asarray(value[name], dtype=np.float32) for name in _FIELDS
         )
+        return cls(action_mean, action_deviation, state_mean, state_deviation, int(value["num_frames"]))
 
 
 class Moments:

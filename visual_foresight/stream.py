@@ -15,9 +15,10 @@ from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, find_shards, read_shard
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from visual_foresight.pipeline import WindowSource
+
+Dataset = Any
+"""A `tf.data.Dataset`; TensorFlow is not imported for its name."""
 
 __all__ = ["element_spec", "source_dataset", "stream_windows"]
 
@@ -37,7 +38,7 @@ def element_spec(
     }
 
 
-def source_dataset(source: WindowSource, start_index: int, prefetch: int) -> tf.data.Dataset:
+def source_dataset(source: WindowSource, start_index: int, prefetch: int) -> Dataset:
     """Return the endless dataset of a source's batches; see `WindowSource.dataset`."""
     tf = import_tensorflow()
     if start_index < 0:
@@ -50,7 +51,7 @@ def source_dataset(source: WindowSource, start_index: int, prefetch: int) -> tf.
         batch = source.batch(int(index))
         return tuple(batch[name] for name in spec)
 
-    def load(index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def load(index: Any) -> dict[str, Any]:
         parts = tf.numpy_function(gather, [index], [each.dtype for each in spec.values()], stateful=False)
         return {name: tf.ensure_shape(part, spec[name].shape) for name, part in zip(spec, parts, strict=True)}
 
@@ -79,7 +80,7 @@ def stream_windows(
     skip_bad: bool = False,
     on_fault: Callable[[Fault], None] | None = None,
     **settings: Any,
-) -> tf.data.Dataset:
+) -> Dataset:
     """Read windows from shards as they are needed: one window of each episode in each epoch.
 
     The order of shards, the first frames and the shuffling depend on the seed alone, so the same call yields the same
@@ -147,7 +148,7 @@ def stream_windows(
     return batches.skip(skip_batches).prefetch(prefetch)
 
 
-def _jobs_of_epoch(reader: _WindowReader, epoch: tf.Tensor, shuffle: bool) -> tf.data.Dataset:
+def _jobs_of_epoch(reader: _WindowReader, epoch: Any, shuffle: bool) -> Dataset:
     """Return the (epoch, shard) pairs of one epoch in their order."""
     tf = import_tensorflow()
 
@@ -220,17 +221,16 @@ class _WindowReader:
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, self.shards.index(shard)]))
             options = replace(options, choose_start=lambda num_starts: int(rng.integers(num_starts)))
         for index, record in enumerate(read_shard(self.format, shard, options)):
-            fault = record if isinstance(record, Fault) else self._short(shard, index, record)
-            if fault is None:
+            if isinstance(record, Episode) and record.num_frames == options.max_frames:
                 yield record
-            elif not self.skip_bad:
+                continue
+            fault = record if isinstance(record, Fault) else self._too_short(shard, index, record)
+            if not self.skip_bad:
                 raise ValueError(f"{fault} (read with skip_bad=True to pass over such records)")
             elif self.on_fault is not None:
                 self.on_fault(fault)
 
-    def _short(self, shard: Path, index: int, episode: Episode) -> Fault | None:
-        if episode.num_frames == self.options.max_frames:
-            return None
+    def _too_short(self, shard: Path, index: int, episode: Episode) -> Fault:
         message = f"has {episode.num_frames} frames, fewer than the sequence_length {self.options.max_frames}"
         return Fault(shard, index, message)
 

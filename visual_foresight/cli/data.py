@@ -14,12 +14,13 @@ HELP = "inspect, validate, convert or download data sets"
 EXIT_FAULTS = 1
 _SHEET_FRAMES = 8
 _SHEET_EPISODES = 6
+_SHEET_PIXELS = 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the four actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="inspect|validate|convert|download")
-    style = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    style: dict[str, Any] = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
 
     inspect = actions.add_parser("inspect", help="print what a data set holds", **style)
     _add_source(inspect)
@@ -144,7 +145,8 @@ def _write_sheet(path: Path, rows: list[Any]) -> None:
     from visual_foresight.video_files import write_png
 
     same = [row for row in rows if row.shape == rows[0].shape]
-    write_png(path, contact_sheet(np.concatenate(same), columns=_SHEET_FRAMES))
+    step = max(1, rows[0].shape[1] // _SHEET_PIXELS)
+    write_png(path, contact_sheet(np.concatenate(same)[:, ::step, ::step], columns=_SHEET_FRAMES))
 
 
 def _summary_lines(summary: Any) -> list[str]:

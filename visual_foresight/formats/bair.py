@@ -11,6 +11,7 @@ Source: the readers of alexlee-gk/video_prediction and febert/visual_mpc.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class BairFormat:
             if isinstance(record, Fault):
                 yield record
             else:
-                yield attempt(shard, index, lambda record=record: parse_episode(record, options))
+                yield attempt(shard, index, partial(parse_episode, record, options))
 
 
 def parse_episode(record: bytes, options: ReadOptions) -> Episode:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, ShardWriter, find_shards, read_shard, writable_format
@@ -75,7 +76,7 @@ def convert(
         raise ValueError(f"{destination} holds the source: choose another destination")
     report = Conversion(name, to)
     episodes = _episodes(name, shards, options or ReadOptions(preprocess="none"), skip_bad, report, on_episode)
-    writing = {"format": to, "encoding": encoding, "quality": quality}
+    writing: dict[str, Any] = {"format": to, "encoding": encoding, "quality": quality}
     if suffix in destination.name:
         with ShardWriter(destination, **writing) as shard:
             for episode in episodes:
@@ -123,7 +124,7 @@ def _episodes(
 def _write_folder(
     destination: Path,
     episodes: Iterator[Episode],
-    writing: dict,
+    writing: dict[str, Any],
     suffix: str,
     episodes_per_file: int,
     report: Conversion,
@@ -132,7 +133,7 @@ def _write_folder(
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent))
     try:
-        names = []
+        names: list[str] = []
         following = next(episodes, None)
         while following is not None:
             names.append(f"episodes-{len(names):05d}{suffix}")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ class FolderFormat:
         """Read one episode."""
         if not shard.exists():
             raise FileNotFoundError(f"{shard} does not exist")
-        yield attempt(shard, None, lambda: _read(shard, options))
+        yield attempt(shard, None, partial(_read, shard, options))
 
 
 def _in_order(path: Path) -> list[tuple[int, int, str]]:

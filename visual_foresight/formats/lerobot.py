@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class LeRobotFormat:
             return
         with dataset:
             for index, row in enumerate(dataset.episodes):
-                yield attempt(shard, index, lambda row=row: dataset.episode(row))
+                yield attempt(shard, index, partial(dataset.episode, row))
 
 
 def _require_parquet() -> Any:

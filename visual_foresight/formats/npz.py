@@ -12,6 +12,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class NpzFormat:
                 yield Fault(shard, None, f"cannot be read as an npz archive: {error}")
                 return
             for index, keys in enumerate(episodes):
-                yield attempt(shard, index, lambda keys=keys: _read_episode(archive, keys, options))
+                yield attempt(shard, index, partial(_read_episode, archive, keys, options))
 
     def open_writer(self, path: Path, *, encoding: str, quality: int) -> NpzWriter:
         """Open a new archive; `quality` has no meaning here: what is stored is exact."""

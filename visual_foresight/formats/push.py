@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class PushFormat:
             if isinstance(record, Fault):
                 yield record
             else:
-                yield attempt(shard, index, lambda record=record: parse_episode(record, options))
+                yield attempt(shard, index, partial(parse_episode, record, options))
 
     def open_writer(self, path: Path, *, encoding: str, quality: int) -> PushWriter:
         """Open a new file.

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class RoboNetFormat:
         """Read the one episode of a file. Setting: `camera` (a number, 0 unless told)."""
         if not shard.exists():
             raise FileNotFoundError(f"{shard} does not exist")
-        yield attempt(shard, None, lambda: _read(shard, options))
+        yield attempt(shard, None, partial(_read, shard, options))
 
 
 def _read(shard: Path, options: ReadOptions) -> Episode:
@@ -141,7 +142,7 @@ def _ordered(frames: np.ndarray, stored: Any, plain: str, name: str) -> np.ndarr
 
 def _facts(file: Any) -> dict[str, Any]:
     """Return what can be said in JSON of /metadata, /misc and /file_version."""
-    facts = {}
+    facts: dict[str, Any] = {}
     if "metadata" in file:
         facts |= {name: _plain(value) for name, value in file["metadata"].attrs.items()}
     if "misc" in file:

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def video_from_bytes(content: bytes) -> list[np.ndarray]:
         return list(iterate_video(Path(file.name)))
 
 
-def _next_ppm(stream: BinaryIO) -> np.ndarray | None:
+def _next_ppm(stream: IO[bytes]) -> np.ndarray | None:
     """Read one picture in the form `P6 width height 255 pixels`; None at the end."""
     if not stream.readline():
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class VisualForesightFormat:
             if isinstance(record, Fault):
                 yield record
             else:
-                yield attempt(shard, index, lambda record=record: _parse(record, sizes, options))
+                yield attempt(shard, index, partial(_parse, record, sizes, options))
 
 
 def _manifest_sizes(shard: Path) -> dict[int, tuple[int, int]]:
