@@ -12,6 +12,9 @@ from visual_foresight.predictor import VideoPredictor, tf1
 tensorflow = pytest.importorskip("tensorflow", reason="checkpoints of TensorFlow are read by TensorFlow")
 
 
+SLOW_CASES = ["dna", "stp", "cdna_nostate"]
+
+
 def write_checkpoint(prefix, weights, full=False):
     """Save variables as the original did: `model/...`, and in full checkpoints all that its two optimizers made."""
     v1 = import_tensorflow().compat.v1
@@ -38,7 +41,7 @@ def shrink(weights, cells=1, channels=128):
     return weights
 
 
-@pytest.mark.parametrize("case", ["cdna", "dna", "stp", "cdna_nostate"])
+@pytest.mark.parametrize("case", ["cdna", *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)])
 def test_import_computes_what_the_original_computed(tmp_path, case):
     """Nothing is told but the path: transformation, masks and state come from the shapes."""
     full = case == "cdna"

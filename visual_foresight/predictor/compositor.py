@@ -2,7 +2,7 @@
 
 Source: arXiv:1605.07157, equation 3, with the background layers and the probability maps of F. Ebert et al.,
 "Self-Supervised Visual Planning with Temporal Skip Connections", 2017 (arXiv:1710.05268), section 5.
-Differs from them: as many masks as layers by construction; a map is never divided by nothing (see `move_maps`).
+Differs from them: as many masks as layers by construction; a map is never divided by nothing (see `normalise_maps`).
 """
 
 from typing import Any, NamedTuple
@@ -103,7 +103,11 @@ def composite(
 
 
 def normalise_maps(maps: Any, previous: Any) -> Any:
-    """Scale maps [B, H, W, P] to sum 1 over H and W; one that lost all its mass becomes its `previous` self."""
+    """Scale maps [B, H, W, P] to sum 1 over H and W; one that lost all its mass becomes its `previous` self.
+
+    Weights that cancel outside the picture (the original's warps) leave rounding errors below zero: they are cut off.
+    """
+    maps = ops.relu(maps)
     mass = ops.sum(maps, axis=(1, 2), keepdims=True)
     kept = mass > SMALLEST_MASS
     return ops.where(kept, maps / ops.where(kept, mass, 1.0), previous)

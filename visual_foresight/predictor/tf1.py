@@ -115,7 +115,7 @@ def _open(prefix: Path) -> tuple[Any, dict[str, tuple[int, ...]]]:
     tensorflow = backend.import_tensorflow()
     try:
         reader = tensorflow.train.load_checkpoint(str(prefix))
-    except (tensorflow.errors.OpError, ValueError, RuntimeError) as error:
+    except (tensorflow.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ValueError(f"{prefix}.index is truncated or corrupt: {_first_line(error)}") from error
     return reader, {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
 
@@ -124,7 +124,7 @@ def _read(reader: Any, name: str, prefix: Path) -> np.ndarray:
     tensorflow = backend.import_tensorflow()
     try:
         values = reader.get_tensor(name)
-    except (tensorflow.errors.OpError, ValueError, RuntimeError) as error:
+    except (tensorflow.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ValueError(f"{prefix}: variable {name} is truncated or corrupt: {_first_line(error)}") from error
     if not np.isfinite(values).all():
         raise ValueError(f"{prefix}: variable {name} holds values that are not finite; the training run diverged")
