@@ -91,10 +91,10 @@ class _LearnedWorld:
             "states": np.stack([observation["state"] for observation in observations]),
         }
 
-    def check_actions(self, actions: Any, shape: tuple[int, ...]) -> np.ndarray:
+    def check_actions(self, actions: Any, shape: tuple[int, ...] | None) -> np.ndarray:
         actions = np.asarray(actions, np.float32)
         if actions.shape != shape:
-            raise ValueError(f"action must have shape {list(shape)}, got {list(actions.shape)}")
+            raise ValueError(f"action must have shape {list(shape or ())}, got {list(actions.shape)}")
         if not np.isfinite(actions).all():
             raise ValueError("action contains values that are not finite")
         return np.clip(actions, self.action_space.low, self.action_space.high)

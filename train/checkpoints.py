@@ -181,7 +181,8 @@ def optimizer_arrays(optimizer: Any) -> list[np.ndarray]:
 def _write_state(folder: Path, state: TrainingState) -> None:
     temporary = folder / f".{_STATE_ARRAYS}"
     with open(temporary, "wb") as file:
-        np.savez(file, **{f"optimizer_{index}": array for index, array in enumerate(state.optimizer)})
+        arrays: dict[str, Any] = {f"optimizer_{index}": array for index, array in enumerate(state.optimizer)}
+        np.savez(file, **arrays)
     digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     os.replace(temporary, folder / _STATE_ARRAYS)
     notes = {

@@ -145,7 +145,7 @@ class RunRecords:
         """Opens the files."""
         self.videos = Path(output_dir) / "videos"
         self._csv = CsvLog(Path(output_dir) / "log.csv", iteration)
-        self._events = EventWriter(event_log_dir, iteration)
+        self._events = EventWriter(Path(event_log_dir), iteration)
 
     def figures(self, iteration: int, row: Mapping[str, float], tags: Mapping[str, float]) -> None:
         """Writes one row of the log and its scalars."""

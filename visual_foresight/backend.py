@@ -128,10 +128,7 @@ def scan(step: Callable, start: Any, inputs: Any) -> Any:
     def body(index: Any, carried: Any, series: tuple) -> tuple:
         carried, outputs = step(carried, inputs[index])
         names[:] = sorted(outputs)
-        if not series:
-            arrays = (tensorflow.TensorArray("float32", length) for _ in names)
-        else:
-            arrays = iter(series)
+        arrays = series or tuple(tensorflow.TensorArray("float32", length) for _ in names)
         written = tuple(array.write(index, outputs[name]) for array, name in zip(arrays, names, strict=True))
         return index + 1, carried, written
 

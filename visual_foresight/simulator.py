@@ -261,7 +261,11 @@ class LearnedSimulator:
 
         key = (kind, detail, with_maps)
         if key not in self._compiled:
-            make = {"start": self._start_function, "advance": self._advance_function, "rollout": self._rollout_function}
+            make: dict[str, Any] = {
+                "start": self._start_function,
+                "advance": self._advance_function,
+                "rollout": self._rollout_function,
+            }
             self._compiled[key] = compile_function(make[kind](detail), model=self.predictor)
         return self._compiled[key]
 

@@ -18,7 +18,10 @@ class Objective(Protocol):
     for the designated pixels in whichever form the simulator has, ``pixels`` or ``pixel_distributions``.
     """
 
-    outputs: tuple[str, ...]
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Fields of the rollout that are read."""
+        ...
 
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K], an array or tensor like those of the rollout."""

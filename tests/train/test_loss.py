@@ -81,8 +81,8 @@ def test_adam_is_the_originals():
 
     import keras
 
-    from visual_foresight.train.trainer import make_optimizer
     from visual_foresight.train.config import TrainingConfig
+    from visual_foresight.train.trainer import make_optimizer
 
     with np.load(Path(__file__).with_name("golden_units.npz")) as golden:
         start, gradients, expected = golden["adam.v0"], golden["adam.grads"], golden["adam.v"]

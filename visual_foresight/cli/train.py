@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             group.add_argument(f"--{item.name}", nargs="?", const=True, type=_boolean, metavar="0|1", **options)
         elif item.name in CHOICES:
             names = CHOICES[item.name]
-            kind = str.upper if item.name == "model" else str
+            kind: Any = str.upper if item.name == "model" else str
             group.add_argument(f"--{item.name}", type=kind, choices=names, metavar="|".join(names), **options)
         else:
             kind = _size if item.name == "image_size" else _TYPES[type(item.default)]
