@@ -18,6 +18,18 @@ from visual_foresight.pipeline import WindowSource, split_episodes
 from visual_foresight.statistics import Statistics
 from visual_foresight.train.config import TrainingConfig
 
+_RECORDER_NOTES = (
+    "environment",
+    "environment_version",
+    "mujoco_version",
+    "camera",
+    "renderer",
+    "metres_per_step",
+    "control_hz",
+    "state_names",
+)
+"""What the recorder says about robot and camera, kept with the predictor: it is only good for the same ones."""
+
 _DEFAULT_SIZE = 5
 """Sizes of action and state where the data has none: the original's, so that its network has the original's shapes."""
 
@@ -172,7 +184,7 @@ def _assemble(
         "train_episodes": len(train),
         "validation_episodes": len(validation),
         "train_frames": sum(episode.num_frames for episode, _ in train),
-        "environment": first.metadata.get("environment"),
+        "recorded_with": {name: first.metadata[name] for name in _RECORDER_NOTES if name in first.metadata},
         **_action_limits(first, train),
     }
     held_out = WindowSource(_drained(validation), seed=config.seed + 1, **options)
@@ -232,8 +244,8 @@ def _require_both(num_train: int, num_validation: int, what: str, config: Traini
         "pass --split_by=episode" if what.startswith("files") else "give more episodes, or another --train_val_split"
     )
     raise ValueError(
-        f"train_val_split={config.train_val_split:g} of {num_train + num_validation} {what} leaves {num_train} to train "
-        f"on and {num_validation} to validate on: {remedy}"
+        f"train_val_split={config.train_val_split:g} of {num_train + num_validation} {what} leaves {num_train} to "
+        f"train on and {num_validation} to validate on: {remedy}"
     )
 
 

@@ -82,8 +82,8 @@ class TrainingModel(keras.Model):
         """Errors of one batch.
 
         Args:
-            inputs: "frames" `[B, T, H, W, 3]` uint8 (or float in [0, 1]), "actions" `[B, T-1, A]`, "states" `[B, T, S]` and, in training,
-                "ground_truth" `[B, T-1]` bool.
+            inputs: "frames" `[B, T, H, W, 3]` uint8 (or float in [0, 1]), "actions" `[B, T-1, A]`, "states"
+                `[B, T, S]` and, in training, "ground_truth" `[B, T-1]` bool.
             training: whether to sample the truth and to respect `horizon`.
 
         Returns:

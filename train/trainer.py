@@ -24,6 +24,7 @@ from visual_foresight.train import checkpoints
 from visual_foresight.train.checkpoints import CheckpointFolder, TrainingState
 from visual_foresight.train.config import TrainingConfig, resume_differences
 from visual_foresight.train.data import TrainingData, data_from_episodes, load_data
+from visual_foresight.train.determinism import fresh_layer_names, repeatable_execution
 from visual_foresight.train.feeding import Batches, training_batches, validation_batches
 from visual_foresight.train.model import TrainingModel
 from visual_foresight.train.records import RunRecords, read_log
@@ -108,10 +109,11 @@ def fit(
             f"the data is not what the run in {config.output_dir} was trained on: it cannot be resumed exactly"
         )
     folder.open(clear=config.overwrite)
-    predictor = _predictor(config, data, folder.path(checkpoints.LAST) if state else None)
-    model = TrainingModel(predictor, config)
-    optimizer = make_optimizer(config)
-    optimizer.build(model.trainable_variables)
+    with fresh_layer_names():
+        predictor = _predictor(config, data, folder.path(checkpoints.LAST) if state else None)
+        model = TrainingModel(predictor, config)
+        optimizer = make_optimizer(config)
+        optimizer.build(model.trainable_variables)
     if state is not None:
         checkpoints.restore_optimizer(optimizer, state.optimizer)
     # Convolutions under XLA on a CPU reach about half the rate of oneDNN; JAX knows nothing else.
@@ -183,14 +185,9 @@ def _run(
         for segment in plan_segments(config, progress.iteration):
             _compile_step(model, segment, config.steps_per_execution)
             batches = training_batches(data.train, config, segment.start)
-            model.fit(
-                batches,
-                epochs=segment.epochs,
-                steps_per_epoch=segment.steps,
-                callbacks=[callback],
-                verbose=0,
-                shuffle=False,
-            )
+            options = {"epochs": segment.epochs, "steps_per_epoch": segment.steps, "shuffle": False, "verbose": 0}
+            with repeatable_execution():
+                model.fit(batches, callbacks=[callback], **options)
             if model.stop_training:
                 break
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ __all__ = [
     "Interval",
     "bootstrap_interval",
     "expected_pixels",
+    "masked_psnr",
     "mode_pixels",
     "motion_bin",
     "pixel_errors",
@@ -60,6 +61,32 @@ def psnr(frames: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     frames, predicted = _checked(frames, predicted)
     error = np.mean(np.square(frames - predicted), axis=(-3, -2, -1))
     return -10.0 * np.log10(np.maximum(error, 10.0 ** (-_LARGEST_PSNR / 10)))
+
+
+def masked_psnr(frames: np.ndarray, predicted: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio of the pixels that a mask chooses, in dB; NaN where it chooses none.
+
+    Args:
+        frames: `[..., H, W, C]` float in [0, 1].
+        predicted: `[..., H, W, C]`.
+        mask: `[..., H, W]` bool.
+
+    Returns:
+        `[...]` float64.
+
+    Raises:
+        ValueError: shapes differ.
+        TypeError: the frames are not floating point.
+    """
+    frames, predicted = _checked(frames, predicted)
+    mask = np.asarray(mask, bool)
+    if mask.shape != frames.shape[:-1]:
+        raise ValueError(f"the mask must be [..., H, W] of the frames, got {mask.shape} for {frames.shape}")
+    error = np.mean(np.square(frames - predicted), axis=-1)
+    count = mask.sum(axis=(-2, -1))
+    total = np.where(mask, error, 0.0).sum(axis=(-2, -1))
+    mean = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    return -10.0 * np.log10(np.maximum(mean, 10.0 ** (-_LARGEST_PSNR / 10)))
 
 
 def ssim(frames: np.ndarray, predicted: np.ndarray, *, side: int = 11, sigma: float = 1.5) -> np.ndarray:

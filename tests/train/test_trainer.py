@@ -35,7 +35,7 @@ def small(folder, **changes) -> TrainingConfig:
         "output_dir": str(folder / "out"), "event_log_dir": str(folder / "events"), "backbone": "fast", "width": 0.5,
         "num_masks": 4, "image_size": (16, 16), "sequence_length": 4, "batch_size": 16, "learning_rate": 0.01,
         "num_iterations": 120, "log_every": 20, "validate_every": 60, "checkpoint_every": 60, "validation_batches": 1,
-        "schedsamp_k": 20.0, "learning_rate_schedule": "cosine", "seed": 1,
+        "schedsamp_k": 20.0, "seed": 1,
     }  # fmt: skip
     return TrainingConfig(**(fields | changes))
 
@@ -68,7 +68,7 @@ def test_the_log_has_every_row_and_the_baseline_beside_each_figure(learned):
     assert all("train_copy_psnr" in row for row in result.log)
     assert ["val_psnr" in row for row in result.log] == [False, False, True, False, False, True]
     assert [row["num_ground_truth"] for row in result.log][-1] == 1  # 16 * 20 / (20 + exp(6)) = 0.76
-    assert result.log[-1]["learning_rate"] == pytest.approx(0.0001)
+    assert result.log[-1]["learning_rate"] == pytest.approx(0.01)
     assert [path.name for path in sorted((folder / "out" / "videos").iterdir())] == [
         "iteration_00000060.gif",
         "iteration_00000120.gif",
@@ -229,13 +229,16 @@ def test_a_killed_process_continues_exactly(learned, tmp_path):
 def test_every_setting_at_once_trains(tmp_path):
     """Curriculum, several steps in a call, motion weight, clipping, bfloat16, early stopping, a budget of time."""
     config = small(
-        tmp_path, rollout_curriculum=(0, 1), steps_per_execution=5, motion_weight=4.0, gradient_clip=1.0,
-        precision="mixed_bfloat16", num_iterations=80, validate_every=20, keep_checkpoints=1, early_stop_patience=3,
+        tmp_path, rollout_curriculum=(0, 1), steps_per_execution=5, motion_weight=4.0,
+        gradient_clip=1.0,
+        precision="mixed_bfloat16", learning_rate_schedule="cosine", num_iterations=80, validate_every=20, keep_checkpoints=1, early_stop_patience=3,
         schedsamp_k=-1.0,
     )  # fmt: skip
     result = fit(config, EPISODES, show_progress=False)
     assert result.iteration == 80
     assert [row["self_fed_steps"] for row in result.log] == [0, 0, 1, 1]
+    assert result.log[1]["learning_rate"] == pytest.approx(0.01 * (1 + 0.01) / 2)
+    assert result.log[-1]["learning_rate"] == pytest.approx(0.0001)
     folders = {path.name for path in (tmp_path / "out").glob("iteration_*")}
     assert folders == {result.last.name, result.best.name}
     shutil.rmtree(tmp_path / "out")
