@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 FOLDERS := visual_foresight train planners envs
-CHECKED := $(FOLDERS) tests benchmarks
+CHECKED := $(FOLDERS) tests $(wildcard benchmarks)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
