@@ -61,7 +61,7 @@ class ControlSettings:
     elites: int = 8
     action_repeat: int = 2
     replan_interval: int = 2
-    approach_weight: float = 1.2
+    approach_weight: float = 2.0
     stop_distance: float = 1.5
     deadline_ms: float | None = None
     steps: int = 30
