@@ -9,7 +9,8 @@ import pytest
 from visual_foresight import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+CARDS = (ROOT / "visual_foresight" / "presets").glob("*/README.md")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *CARDS])
 FENCE = re.compile(r"(<!-- run -->\n)?^```(\w*)\n(.*?)^```", re.M | re.S)
 
 
