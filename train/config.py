@@ -71,7 +71,7 @@ class TrainingConfig:
     split_by: str = _option("file", DATA, "split training from validation by file (the original's way) or by episode")
     window: str = _option("random", DATA, "where a window starts in its episode; first is the original's way")
     limit_episodes: int = _option(0, DATA, "read at most this many episodes; 0: all")
-    cache_gb: float = _option(8.0, DATA, "memory for decoded frames [GiB]")
+    cache_gb: float = _option(8.0, DATA, "memory for frames [GiB]; what does not fit is streamed from disk")
     skip_bad: bool = _option(False, DATA, "pass over records that cannot be read, and count them")
 
     seed: int = _option(0, OPTIMISATION, "seed of weights, order of windows, split by episode, scheduled sampling")

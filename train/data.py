@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from visual_foresight.formats import ReadOptions, find_shards, read_shard
 from visual_foresight.pipeline import WindowSource, split_episodes
 from visual_foresight.statistics import Statistics
 from visual_foresight.train.config import TrainingConfig
+from visual_foresight.train.streaming import StreamedWindows
 
 _RECORDER_NOTES = (
     "environment",
@@ -30,6 +31,9 @@ _RECORDER_NOTES = (
 )
 """What the recorder says about robot and camera, kept with the predictor: it is only good for the same ones."""
 
+_NO_LIMIT = 2**62
+"""Bytes. Reading has kept to `cache_gb` already, and episodes that were passed in are in memory anyway."""
+
 _DEFAULT_SIZE = 5
 """Sizes of action and state where the data has none: the original's, so that its network has the original's shapes."""
 
@@ -39,14 +43,14 @@ class TrainingData:
     """What a run trains on and validates on.
 
     Args:
-        train: windows that train.
+        train: windows that train, in memory or streamed.
         validation: windows that validate; the same batches are used at every validation.
         statistics: of the training episodes.
-        labels: where each training episode comes from: file and record, or its place in a list.
+        labels: where each training episode comes from: file and record, or its place in a list; empty when streamed.
         facts: JSON-plain counts and descriptions, kept with the predictor.
     """
 
-    train: WindowSource
+    train: WindowSource | StreamedWindows
     validation: WindowSource
     statistics: Statistics
     labels: Sequence[str]
@@ -57,25 +61,34 @@ class TrainingData:
         """Changes when the data does: a resumed run must see what the stopped one saw."""
         digest = hashlib.sha256(json.dumps(self.statistics.to_json()).encode())
         for source in (self.train, self.validation):
+            if isinstance(source, StreamedWindows):
+                digest.update(source.identity.encode())
+                continue
             digest.update(f"{source.num_episodes},{source.num_windows},".encode())
             digest.update(source.batch(0)["frames"].tobytes())
         return digest.hexdigest()
 
     def episodes_of_batch(self, index: int) -> list[str]:
         """The labels of the episodes in training batch `index`, each once."""
+        if isinstance(self.train, StreamedWindows):
+            return ["streamed, so not known"]
         episodes, _ = self.train.draws(index)
         return [self.labels[episode] for episode in dict.fromkeys(int(each) for each in episodes)]
 
 
 @dataclass
 class _Loaded:
-    """Episodes read so far, with where each came from; `short` and `faults` count what was passed over."""
+    """Episodes read so far, with where each came from.
+
+    `short` and `faults` count what was passed over; `overflowed` says that the memory allowed for frames was full.
+    """
 
     episodes: list[Episode] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     short: int = 0
     faults: int = 0
     num_bytes: int = 0
+    overflowed: bool = False
 
 
 def load_data(config: TrainingConfig) -> TrainingData:
@@ -83,29 +96,48 @@ def load_data(config: TrainingConfig) -> TrainingData:
 
     Raises:
         FileNotFoundError: nothing is there.
-        ValueError: a record cannot be read, nothing is left to train on or to validate on, or it does not fit the
-            memory that `cache_gb` allows; each says what to change.
+        ValueError: a record cannot be read, nothing is left to train on or to validate on, or data that is split by
+            episode does not fit the memory that `cache_gb` allows; each says what to change.
+        ImportError: data that does not fit is streamed, which needs TensorFlow.
     """
     name, shards = find_shards(config.data_dir)
     if config.split_by == "episode":
         loaded = _read(config, name, shards, config.limit_episodes)
+        facts = _facts(config, name, loaded)
+        if loaded.overflowed:
+            raise ValueError(
+                f"the frames of {config.data_dir} need more than cache_gb={config.cache_gb:g} GiB of memory: raise "
+                "--cache_gb, pass --limit_episodes or a smaller --image_size, or stream from disk with --split_by=file"
+            )
         train, validation = split_episodes(
             list(zip(loaded.episodes, loaded.labels, strict=True)), config.train_val_split, config.seed
         )
         _require_both(len(train), len(validation), "episodes", config)
-        return _assemble(config, train, validation, _facts(config, name, loaded))
+        return _assemble(config, train, validation, facts)
     num_train = math.floor(config.train_val_split * len(shards))  # the original's split
     _require_both(num_train, len(shards) - num_train, f"files in {config.data_dir}", config)
     limit = config.limit_episodes
     train_limit = max(1, math.floor(config.train_val_split * limit)) if limit else 0
     loaded = _read(config, name, shards[:num_train], train_limit)
-    held_out = _read(config, name, shards[num_train:], max(1, limit - train_limit) if limit else 0)
+    # Validation looks at the same few batches every time: more episodes than windows in them would never be seen.
+    enough = config.validation_batches * config.batch_size
+    held_out = _read(config, name, shards[num_train:], max(1, min(limit - train_limit, enough)) if limit else enough)
     for part, files in ((loaded, shards[:num_train]), (held_out, shards[num_train:])):
         if not part.episodes:
-            raise ValueError(f"no episode of at least {config.sequence_length} frames in {_files(files)}")
+            raise ValueError(
+                f"no episode of at least sequence_length={config.sequence_length} frames in {_files(files)} "
+                f"({part.short} shorter ones): pass a smaller --sequence_length"
+            )
     facts = _facts(config, name, loaded)
     pairs = [list(zip(part.episodes, part.labels, strict=True)) for part in (loaded, held_out)]
-    return _assemble(config, *pairs, facts)
+    if not loaded.overflowed:
+        return _assemble(config, *pairs, facts)
+    # The episodes that did fit are a sample: they give the statistics, then make room.
+    sample = _assemble(config, *pairs, {**facts, "streamed_files": num_train, "statistics_of": "the episodes that fit"})
+    sizes = len(sample.statistics.action_mean), len(sample.statistics.state_mean)
+    skip_bad = config.skip_bad or bool(loaded.short)
+    stream = StreamedWindows(config, name, shards[:num_train], sizes=sizes, skip_bad=skip_bad)
+    return replace(sample, train=stream, labels=())
 
 
 def data_from_episodes(
@@ -144,11 +176,9 @@ def _read(config: TrainingConfig, name: str, shards: Sequence[Path], limit: int)
             loaded.short += 1
             continue
         loaded.num_bytes += record.frames.nbytes
-        if loaded.num_bytes > config.cache_gb * 2**30:
-            raise ValueError(
-                f"the frames of {config.data_dir} need more than cache_gb={config.cache_gb:g} GiB of memory: raise "
-                "--cache_gb, or pass --limit_episodes, --window=first or a smaller --image_size"
-            )
+        if loaded.num_bytes > config.cache_gb * 2**30 and loaded.episodes:
+            loaded.overflowed = True
+            break
         loaded.episodes.append(record)
         loaded.labels.append(f"{shard.name}, record {index}")
         if limit and len(loaded.episodes) == limit:
@@ -178,6 +208,7 @@ def _assemble(
         "use_state": config.use_state,
         "action_size": len(statistics.action_mean),
         "state_size": len(statistics.state_mean),
+        "memory_budget": _NO_LIMIT,
     }
     facts = {
         **facts,

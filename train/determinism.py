@@ -16,21 +16,31 @@ def repeatable_execution() -> Iterator[None]:
     TensorFlow adds up the gradients of a tensor that is used three times or more into whichever buffer happens to be
     free (`AddNOp`), so the order of summation, and the last bit of the sum, depends on which of its threads was first;
     training then amplifies the bit. `tf.config.experimental.enable_op_determinism` does not cover this. A fixed order
-    does, and costs no time with two cores, because the convolutions share the cores among themselves.
+    does, and costs no time with two cores, because the convolutions share the cores among themselves. The memory
+    optimiser is left out, because it rewrites large sums into variables, which that executor does not know.
 
-    There is no public switch for it. Without the internal one, training works and repeats to rounding only. On JAX and
+    There is no public switch for it. Without the internal ones, training works and repeats to rounding only. On JAX and
     on accelerators nothing is changed.
     """
     if backend_name() != "tensorflow" or device_kind() != "cpu":
         yield
         return
     try:
-        from tensorflow.python.eager.context import function_executor_type
-    except ImportError:
+        from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+        from tensorflow.python.eager.context import FunctionCallOptions, context
+
+        running = context()
+        before = running.function_call_options
+        settings = running.config
+        settings.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
+        running.function_call_options = FunctionCallOptions("SINGLE_THREADED_EXECUTOR", settings)
+    except (ImportError, AttributeError, TypeError):
         yield
         return
-    with function_executor_type("SINGLE_THREADED_EXECUTOR"):
+    try:
         yield
+    finally:
+        running.function_call_options = before
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from visual_foresight.backend import backend_name, import_tensorflow
 from visual_foresight.pipeline import WindowSource
 from visual_foresight.train.config import TrainingConfig
 from visual_foresight.train.sampling import ground_truth_mask
+from visual_foresight.train.streaming import StreamedWindows
 
 
-def training_batches(source: WindowSource, config: TrainingConfig, start: int) -> Any:
+def training_batches(source: WindowSource | StreamedWindows, config: TrainingConfig, start: int) -> Any:
     """Endless batches from iteration `start` on; batch i depends on the seed and i alone.
 
     Returns:
@@ -22,6 +23,8 @@ def training_batches(source: WindowSource, config: TrainingConfig, start: int) -
     """
     if backend_name() == "tensorflow":
         return _dataset(source, config, start)
+    if isinstance(source, StreamedWindows):
+        return _dataset(source, config, start).as_numpy_iterator()
     return _generator(source, config, start)
 
 
@@ -71,7 +74,7 @@ def _generator(source: WindowSource, config: TrainingConfig, start: int) -> Iter
         iteration += 1
 
 
-def _dataset(source: WindowSource, config: TrainingConfig, start: int) -> Any:
+def _dataset(source: WindowSource | StreamedWindows, config: TrainingConfig, start: int) -> Any:
     tensorflow = import_tensorflow()
     windows = source.dataset(start)
     if config.schedsamp_k == -1:

@@ -108,12 +108,12 @@ def fit(
         raise ValueError(
             f"the data is not what the run in {config.output_dir} was trained on: it cannot be resumed exactly"
         )
-    folder.open(clear=config.overwrite)
     with fresh_layer_names():
         predictor = _predictor(config, data, folder.path(checkpoints.LAST) if state else None)
         model = TrainingModel(predictor, config)
         optimizer = make_optimizer(config)
         optimizer.build(model.trainable_variables)
+    folder.open(clear=config.overwrite)
     if state is not None:
         checkpoints.restore_optimizer(optimizer, state.optimizer)
     # Convolutions under XLA on a CPU reach about half the rate of oneDNN; JAX knows nothing else.
@@ -183,11 +183,15 @@ def _run(
     callback = RunCallback(config, data, validation, folder, records, progress, bar)
     try:
         for segment in plan_segments(config, progress.iteration):
-            _compile_step(model, segment, config.steps_per_execution)
-            batches = training_batches(data.train, config, segment.start)
-            options = {"epochs": segment.epochs, "steps_per_epoch": segment.steps, "shuffle": False, "verbose": 0}
-            with repeatable_execution():
-                model.fit(batches, callbacks=[callback], **options)
+            try:
+                with repeatable_execution():
+                    _fit_segment(config, data, model, callback, segment)
+            except Exception as error:
+                # An operation that the fixed order does not know: refused before the first step. Train without it.
+                if type(error).__name__ != "UnimplementedError" or progress.iteration != segment.start:
+                    raise
+                model.train_function = None
+                _fit_segment(config, data, model, callback, segment)
             if model.stop_training:
                 break
     except KeyboardInterrupt:
@@ -198,6 +202,15 @@ def _run(
     finally:
         bar.close()
         records.close()
+
+
+def _fit_segment(
+    config: TrainingConfig, data: TrainingData, model: TrainingModel, callback: RunCallback, segment: Segment
+) -> None:
+    _compile_step(model, segment, config.steps_per_execution)
+    batches = training_batches(data.train, config, segment.start)
+    options = {"epochs": segment.epochs, "steps_per_epoch": segment.steps, "shuffle": False, "verbose": 0}
+    model.fit(batches, callbacks=[callback], **options)
 
 
 def _compile_step(model: TrainingModel, segment: Segment, steps_per_execution: int) -> None:

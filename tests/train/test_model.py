@@ -28,7 +28,9 @@ def make(**changes):
     from visual_foresight.train.model import TrainingModel
     from visual_foresight.train.trainer import _seeded_initialisers
 
-    config = TrainingConfig(**({"image_size": (16, 16), "sequence_length": 5, "batch_size": 3, "backbone": "fast"} | changes))
+    config = TrainingConfig(
+        **({"image_size": (16, 16), "sequence_length": 5, "batch_size": 3, "backbone": "fast"} | changes)
+    )
     size = {"image_height": 16, "image_width": 16, "action_size": 2, "state_size": 2, "num_masks": 2, "width": 0.25}
     with _seeded_initialisers(0), fresh_layer_names():
         predictor = VideoPredictor(PredictorConfig(backbone=config.backbone, **size))

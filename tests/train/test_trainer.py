@@ -230,9 +230,8 @@ def test_every_setting_at_once_trains(tmp_path):
     """Curriculum, several steps in a call, motion weight, clipping, bfloat16, early stopping, a budget of time."""
     config = small(
         tmp_path, rollout_curriculum=(0, 1), steps_per_execution=5, motion_weight=4.0,
-        gradient_clip=1.0,
-        precision="mixed_bfloat16", learning_rate_schedule="cosine", num_iterations=80, validate_every=20, keep_checkpoints=1, early_stop_patience=3,
-        schedsamp_k=-1.0,
+        gradient_clip=1.0, precision="mixed_bfloat16", learning_rate_schedule="cosine", num_iterations=80,
+        validate_every=20, keep_checkpoints=1, early_stop_patience=3, schedsamp_k=-1.0,
     )  # fmt: skip
     result = fit(config, EPISODES, show_progress=False)
     assert result.iteration == 80
