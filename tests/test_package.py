@@ -14,7 +14,7 @@ import pytest
 import visual_foresight
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("tensorflow", "keras", "jax", "mujoco", "imageio", "scipy", "h5py", "PIL")
+HEAVY = ("tensorflow", "keras", "jax", "mujoco", "imageio", "scipy", "h5py")
 FOLDERS = {
     "visual_foresight": "visual_foresight",
     "train": "visual_foresight/train",
