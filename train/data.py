@@ -129,11 +129,12 @@ def load_data(config: TrainingConfig) -> TrainingData:
                 f"({part.short} shorter ones): pass a smaller --sequence_length"
             )
     facts = _facts(config, name, loaded)
-    pairs = [list(zip(part.episodes, part.labels, strict=True)) for part in (loaded, held_out)]
+    train, validation = (list(zip(part.episodes, part.labels, strict=True)) for part in (loaded, held_out))
     if not loaded.overflowed:
-        return _assemble(config, *pairs, facts)
+        return _assemble(config, train, validation, facts)
     # The episodes that did fit are a sample: they give the statistics, then make room.
-    sample = _assemble(config, *pairs, {**facts, "streamed_files": num_train, "statistics_of": "the episodes that fit"})
+    notes = {**facts, "streamed_files": num_train, "statistics_of": "the episodes that fit"}
+    sample = _assemble(config, train, validation, notes)
     sizes = len(sample.statistics.action_mean), len(sample.statistics.state_mean)
     skip_bad = config.skip_bad or bool(loaded.short)
     stream = StreamedWindows(config, name, shards[:num_train], sizes=sizes, skip_bad=skip_bad)
@@ -201,7 +202,7 @@ def _assemble(
     statistics = _statistics(config, [episode for episode, _ in train])
     labels = tuple(label for _, label in train)
     first = train[0][0]
-    options = {
+    options: dict[str, Any] = {
         "sequence_length": config.sequence_length,
         "batch_size": config.batch_size,
         "start": config.window,

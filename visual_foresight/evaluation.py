@@ -242,7 +242,7 @@ def _pixel_errors(window: Episode, maps: np.ndarray, context: int, episode: int)
     now = context - 1
     pixels, hidden = window.extras["object_pixels"].astype(np.float64), window.extras["object_hidden"].astype(bool)
     limits = np.array(window.image_size) - 0.5
-    inside = ((pixels > -0.5) & (pixels < limits)).all(axis=-1)  # [T, M]
+    inside = np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))  # [T, M]
     present = window.extras.get("object_present", np.ones_like(hidden)).astype(bool)
     rows = []
     for horizon in HORIZONS:
