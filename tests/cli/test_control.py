@@ -1,5 +1,6 @@
 """Demo and plan: what they write, what they count, and what they refuse."""
 
+import hashlib
 import json
 
 import gymnasium
@@ -82,6 +83,7 @@ def test_learned_simulator_plans_through_the_wrapper(command, tmp_path, tiny_pre
     assert answer.code == 0, answer.err
     page = (tmp_path / "report.html").read_text()
     assert '"heat": "data:image/png' in page
+    assert hashlib.sha256((tiny_predictor / "model.weights.h5").read_bytes()).hexdigest() in page
 
 
 def test_same_seed_same_episode(environment):

@@ -80,8 +80,19 @@ def source_name(args: argparse.Namespace) -> str:
 
 def describe_run(args: argparse.Namespace, settings: control.ControlSettings) -> dict[str, Any]:
     """Return what was run, by name, for the report and the results."""
-    environment_id = getattr(args, "env", control.DEFAULT_ENVIRONMENT)
-    return {"environment": environment_id, "simulator": source_name(args), "split": args.split, **settings.table()}
+    described = {"environment": getattr(args, "env", control.DEFAULT_ENVIRONMENT), "simulator": source_name(args)}
+    if args.simulator == "learned":
+        described["weights_sha256"] = weights_digest(args.preset)
+    if getattr(args, "tasks", None) is None:  # a task file has objects of its own
+        described["split"] = args.split
+    return {**described, **settings.table()}
+
+
+def weights_digest(preset: str) -> str:
+    """Return the SHA-256 of a predictor's weights, as its config records and its loading checked it."""
+    from visual_foresight.predictor.presets import preset_directory
+
+    return json.loads((preset_directory(preset) / "config.json").read_text(encoding="utf-8"))["weights_sha256"]
 
 
 def write_files(folder: Path, records: Sequence[ControlRecord], settings: dict[str, Any]) -> dict[str, str]:
