@@ -238,7 +238,7 @@ def test_the_command_trains_on_files_and_resumes(tmp_path, command):
     saved = json.loads((tmp_path / "out" / "last" / "config.json").read_text())
     assert saved["config"]["use_state"] is False and saved["config"]["action_size"] == 5
     facts = saved["metadata"]["training"]["data"]
-    assert (facts["format"], facts["train_episodes"], facts["validation_episodes"]) == ("npz", 8, 4)
+    assert (facts["format"], facts["train_episodes"], facts["validation_episodes"]) == ("npz", 8, 2)
     answer = command(*words, "--resume", "--num_iterations=4")
     assert answer.code == 0, answer.err
     assert answer.out.startswith("finished after 4 iterations")
