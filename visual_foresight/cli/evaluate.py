@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-HELP = "Measure a predictor on recorded episodes: PSNR, SSIM and pixel positions, beside doing nothing."
+HELP = "measure a predictor on recorded episodes: PSNR, SSIM and pixel positions, beside doing nothing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

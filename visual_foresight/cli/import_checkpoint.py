@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "Turn a checkpoint of the original TensorFlow 1 code into a saved predictor."
+HELP = "turn a checkpoint of the original TensorFlow 1 code into a saved predictor"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from visual_foresight.train.config import CHOICES, GROUPS, TrainingConfig
 
-HELP = "Train a predictor on recorded episodes."
+HELP = "train a predictor on recorded episodes"
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
