@@ -77,9 +77,11 @@ def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: 
         return record_windows(args, predictor, length)
     from visual_foresight.formats import read_episodes
 
-    size = predictor.config.image_size
+    # Frames are brought to size as they were for training.
+    preprocess = predictor.metadata.get("preprocessing", {}).get("preprocess", "seed")
+    reading = {"format": args.format, "preprocess": preprocess, "image_size": predictor.config.image_size}
     rng, windows, longest = np.random.default_rng(args.seed), [], 0
-    for episode in read_episodes(args.data_dir, format=args.format, image_size=size):
+    for episode in read_episodes(args.data_dir, **reading):
         longest = max(longest, episode.num_frames)
         if episode.num_frames >= length:
             windows.append(episode.window(int(rng.integers(episode.num_frames - length + 1)), length))
