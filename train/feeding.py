@@ -18,13 +18,14 @@ def training_batches(source: WindowSource | StreamedWindows, config: TrainingCon
     """Endless batches from iteration `start` on; batch i depends on the seed and i alone.
 
     Returns:
-        On TensorFlow a `tf.data.Dataset` that prepares batches ahead in a thread, on JAX a generator. Each batch is
-        what `WindowSource.batch` gives and, unless `schedsamp_k` is -1, "ground_truth" `[B, T-1]` bool.
+        On TensorFlow a `tf.data.Dataset` that prepares batches ahead in a thread, on JAX a generator of tuples of one
+        batch, as Keras wants them. Each batch is what `WindowSource.batch` gives and, unless `schedsamp_k` is -1,
+        "ground_truth" `[B, T-1]` bool.
     """
     if backend_name() == "tensorflow":
         return _dataset(source, config, start)
     if isinstance(source, StreamedWindows):
-        return _dataset(source, config, start).as_numpy_iterator()
+        return ((batch,) for batch in _dataset(source, config, start).as_numpy_iterator())
     return _generator(source, config, start)
 
 
@@ -52,7 +53,7 @@ class Batches:
     def stream(self) -> Any:
         """The batches once, as a dataset or a generator."""
         if backend_name() != "tensorflow":
-            return iter(self._batches)
+            return ((batch,) for batch in self._batches)
         tensorflow = import_tensorflow()
         first = self._batches[0]
         spec = {name: tensorflow.TensorSpec(value.shape, value.dtype) for name, value in first.items()}
@@ -64,13 +65,13 @@ def _mask(config: TrainingConfig, iteration: int) -> np.ndarray:
     return ground_truth_mask(iteration, config.batch_size, steps, k=config.schedsamp_k, seed=config.seed)
 
 
-def _generator(source: WindowSource, config: TrainingConfig, start: int) -> Iterator[dict[str, np.ndarray]]:
+def _generator(source: WindowSource, config: TrainingConfig, start: int) -> Iterator[tuple[dict[str, np.ndarray]]]:
     iteration = start
     while True:
         batch = source.batch(iteration)
         if config.schedsamp_k != -1:
             batch["ground_truth"] = _mask(config, iteration)
-        yield batch
+        yield (batch,)
         iteration += 1
 
 
