@@ -16,7 +16,6 @@ from visual_foresight.backend import silence_start_up  # noqa: E402
 from visual_foresight.frames import to_float  # noqa: E402
 
 silence_start_up()
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def tracked(num_episodes, num_frames=9):

@@ -16,7 +16,6 @@ from visual_foresight.train.checkpoints import CheckpointFolder, TrainingState, 
 from visual_foresight.train.config import TrainingConfig  # noqa: E402
 
 silence_start_up()
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 class _Predictor:

@@ -23,8 +23,6 @@ from visual_foresight.train.trainer import Segment, fit, horizons, plan_segments
 
 silence_start_up()
 
-# Keras' HDF5 writer hands variables to NumPy 2 through an old protocol; the values are right.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 EPISODES = world.world(200)
 
