@@ -94,6 +94,9 @@ class TrainingConfig:
     select: str = _option("psnr", RUN, "figure of the validation that decides which checkpoint is the best")
     early_stop_patience: int = _option(0, RUN, "stop after this many validations without a better one; 0: never")
     steps_per_execution: int = _option(1, RUN, "gradient steps run in one call of the compiled function")
+    deterministic: bool = _option(
+        True, RUN, "on a CPU, add gradients up in a fixed order: a resumed run is exact to the last bit"
+    )
     resume: bool = _option(False, RUN, "continue the run in output_dir exactly where it stopped")
     overwrite: bool = _option(False, RUN, "replace the run in output_dir")
 
@@ -151,7 +154,7 @@ class TrainingConfig:
 # Fields that may differ between a run and its continuation: none of them touches a weight.
 FREE_ON_RESUME = frozenset(
     "output_dir event_log_dir max_minutes log_every validate_every validation_batches checkpoint_every "
-    "keep_checkpoints early_stop_patience steps_per_execution resume overwrite cache_gb".split()
+    "keep_checkpoints early_stop_patience steps_per_execution deterministic resume overwrite cache_gb".split()
 )
 
 

@@ -10,19 +10,23 @@ from visual_foresight.backend import backend_name, device_kind
 
 
 @contextmanager
-def repeatable_execution() -> Iterator[None]:
+def repeatable_execution(wanted: bool = True) -> Iterator[None]:
     """Runs compiled TensorFlow functions one operation after the other, in a fixed order; each still uses all cores.
 
     TensorFlow adds up the gradients of a tensor that is used three times or more into whichever buffer happens to be
     free (`AddNOp`), so the order of summation, and the last bit of the sum, depends on which of its threads was first;
     training then amplifies the bit. `tf.config.experimental.enable_op_determinism` does not cover this. A fixed order
-    does, and costs no time with two cores, because the convolutions share the cores among themselves. The memory
-    optimiser is left out, because it rewrites large sums into variables, which that executor does not know.
+    does; it takes the same processor time, and about a tenth more time with two cores, which then wait for each other
+    at small operations. The memory optimiser is left out, because it rewrites large sums into variables, which that
+    executor does not know.
 
     There is no public switch for it. Without the internal ones, training works and repeats to rounding only. On JAX and
     on accelerators nothing is changed.
+
+    Args:
+        wanted: false changes nothing.
     """
-    if backend_name() != "tensorflow" or device_kind() != "cpu":
+    if not wanted or backend_name() != "tensorflow" or device_kind() != "cpu":
         yield
         return
     try:

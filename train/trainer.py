@@ -184,7 +184,7 @@ def _run(
     try:
         for segment in plan_segments(config, progress.iteration):
             try:
-                with repeatable_execution():
+                with repeatable_execution(config.deterministic):
                     _fit_segment(config, data, model, callback, segment)
             except Exception as error:
                 # An operation that the fixed order does not know: refused before the first step. Train without it.
