@@ -46,7 +46,6 @@ def errors_on_jax() -> dict[str, float]:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed (pip install jax)")
 @pytest.mark.parametrize("name", [f"{case} {kind}" for case in CASES for kind in ("frames", "states")] + ["compiled"])
 def test_golden_values_on_jax(name):

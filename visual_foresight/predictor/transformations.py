@@ -37,8 +37,6 @@ class Style:
         generated_with_dna: whether dna too gets a generated image.
         transformed_share_masks: the original counts the generated image among `num_masks`, so that one transformed
             image fewer is used (its last cdna kernel is dropped).
-        product_dtype: type of the matrix products of separable kernels; "bfloat16" halves their time on a CPU that has
-            it, and rounds what moved to 8 bits.
         original_sampler: stp samples as the original does: scale W/2 instead of (W-1)/2, zero outside.
     """
 
@@ -50,7 +48,6 @@ class Style:
     first_frame: bool = True
     generated_with_dna: bool = True
     transformed_share_masks: bool = False
-    product_dtype: str = "float32"
     original_sampler: bool = False
 
 
