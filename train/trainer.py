@@ -181,10 +181,12 @@ def _run(
         disable=not show_progress,
     )  # fmt: skip
     callback = RunCallback(config, data, validation, folder, records, progress, bar)
+    # Several steps in a call are a loop in the graph, which waits for ever for its data under the fixed order.
+    repeatable = config.deterministic and config.steps_per_execution == 1
     try:
         for segment in plan_segments(config, progress.iteration):
             try:
-                with repeatable_execution(config.deterministic):
+                with repeatable_execution(repeatable):
                     _fit_segment(config, data, model, callback, segment)
             except Exception as error:
                 # An operation that the fixed order does not know: refused before the first step. Train without it.
