@@ -16,8 +16,8 @@ def repeatable_execution(wanted: bool = True) -> Iterator[None]:
     TensorFlow adds up the gradients of a tensor that is used three times or more into whichever buffer happens to be
     free (`AddNOp`), so the order of summation, and the last bit of the sum, depends on which of its threads was first;
     training then amplifies the bit. `tf.config.experimental.enable_op_determinism` does not cover this. A fixed order
-    does; it takes the same processor time, and about a tenth more time with two cores, which then wait for each other
-    at small operations. The memory optimiser is left out, because it rewrites large sums into variables, which that
+    does; it takes the same processor time, and 2 to 9 % more time with two cores, which then wait for each other at
+    small operations. The memory optimiser is left out, because it rewrites large sums into variables, which that
     executor does not know.
 
     There is no public switch for it. Without the internal ones, training works and repeats to rounding only. On JAX and
