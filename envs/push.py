@@ -15,6 +15,7 @@ from visual_foresight.envs.camera import PUSH_CAMERA
 from visual_foresight.envs.physics import Physics
 from visual_foresight.envs.renderer import RayRenderer
 from visual_foresight.envs.scene import MAX_OBJECTS, TIP_LIMIT, Scene, check_num_objects, check_split, sample_scene
+from visual_foresight.envs.shifts import UNSHIFTED, AppliedShift, parse_shift
 from visual_foresight.envs.tasks import Task
 
 ENVIRONMENT_VERSION = 1  # raised by every change of physics or pixels; data sets record it
@@ -63,6 +64,8 @@ class PushEnv(gymnasium.Env):
         render_mode: `"rgb_array"` or None.
         render_size: rows and columns of the pictures that `render()` returns.
         terminate_on_success: whether reaching a task's goal ends the episode.
+        shift: how this world differs from the one of the data, as `"NAME=STRENGTH"` (`envs.shifts.SHIFTS`); None:
+            not at all.
 
     Raises:
         ValueError: an argument is unknown or out of range.
@@ -83,6 +86,7 @@ class PushEnv(gymnasium.Env):
         render_mode: str | None = None,
         render_size: int | tuple[int, int] = 256,
         terminate_on_success: bool = False,
+        shift: str | None = None,
     ):
         """See the class."""
         check_split(split)
@@ -94,17 +98,15 @@ class PushEnv(gymnasium.Env):
         self.num_objects = check_num_objects(num_objects)
         self.render_mode = render_mode
         self.terminate_on_success = terminate_on_success
-        self.camera = PUSH_CAMERA.resized(*_size(image_size, "image_size"))
-        self._render_camera = PUSH_CAMERA.resized(*_size(render_size, "render_size"))
         self.drawing: dict[str, Any] = {"renderer": renderer, "supersampling": supersampling, "shadows": shadows}
-        self._renderer = self._make_renderer(self.camera)
+        self._sizes = (_size(image_size, "image_size"), _size(render_size, "render_size"))
+        self._renderer: Any = None
         self._render_renderer: Any = None
+        self.set_shift(UNSHIFTED if shift is None else AppliedShift(*parse_shift(shift)))
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         image = spaces.Box(0, 255, (self.camera.height, self.camera.width, 3), np.uint8)
         limit = TIP_LIMIT + 0.02  # the stops of the finger give way a little
         self.observation_space = spaces.Dict(image=image, state=spaces.Box(-limit, limit, (2,), np.float32))
-        self._physics: Physics | None = None
-        self.task: Task | None = None
 
     @property
     def physics(self) -> Physics:
@@ -121,6 +123,31 @@ class PushEnv(gymnasium.Env):
     def scene(self) -> Scene:
         """Objects of this episode and where they lay at its beginning."""
         return self.physics.scene
+
+    @property
+    def shift(self) -> AppliedShift:
+        """How this world differs from the one of the data."""
+        return self._shift
+
+    def set_shift(self, shift: AppliedShift) -> None:
+        """Changes the world; call `reset()` next.
+
+        Scenes that are drawn, and those of tasks, are changed as they begin; recorded scenes and states are restored as
+        they are.
+
+        Raises:
+            ValueError: the renderer cannot draw such a world; the environment is then as before.
+        """
+        if self.drawing["renderer"] == "gl" and shift.changes_drawing:
+            raise ValueError(f"renderer='gl' knows one camera and one lamp, so it cannot draw {shift}: use 'ray'")
+        self.close()
+        self._shift = shift
+        image, large = self._sizes
+        self.camera = shift.camera(PUSH_CAMERA).resized(*image)
+        self._render_camera = shift.camera(PUSH_CAMERA).resized(*large)
+        self._renderer, self._render_renderer = self._make_renderer(self.camera), None
+        self._physics: Physics | None = None
+        self.task: Task | None = None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None):
         """Begins an episode; see the class for the options.
@@ -187,7 +214,8 @@ class PushEnv(gymnasium.Env):
         if self.task is None:
             return False
         index = self.task.object_index
-        return self.task.reached(self.physics.object_poses()[index, :2], float(self.physics.heights[index]))
+        position, height = self.physics.object_poses()[index, :2], float(self.physics.heights[index])
+        return self._shift.reached(self.task, position, height)
 
     def save_state(self) -> dict[str, Any]:
         """Everything that decides what happens next; `restore_state` continues from it to the last bit, in any process.
@@ -255,7 +283,7 @@ class PushEnv(gymnasium.Env):
         return self._renderer.render(physics)
 
     def _begin(self, scene: Scene, task: Task | None) -> None:
-        self._physics, self.task = Physics(scene), task
+        self._physics, self.task = Physics(self._shift.scene(scene, task)), task
         self._physics.start()
 
     def _make_renderer(self, camera):
@@ -263,7 +291,8 @@ class PushEnv(gymnasium.Env):
             from visual_foresight.envs.gl_renderer import GlRenderer
 
             return GlRenderer(camera)
-        return RayRenderer(camera, supersampling=self.drawing["supersampling"], shadows=self.drawing["shadows"])
+        supersampling, shadows = self.drawing["supersampling"], self.drawing["shadows"]
+        return RayRenderer(camera, supersampling=supersampling, shadows=shadows, lighting=self._shift.lighting())
 
     def _observation(self) -> dict[str, np.ndarray]:
         return {

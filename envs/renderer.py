@@ -41,6 +41,28 @@ _MOVING = _groups(OBJECT_GROUP, ARM_GROUP, FOREARM_GROUP)
 _CASTING = _groups(OBJECT_GROUP, ARM_GROUP)  # the forearm casts none: a dark bar would sweep over the whole bin
 
 
+@dataclass(frozen=True)
+class Lighting:
+    """How the bin is lit.
+
+    Args:
+        brightness: factor on all light; 1 is the light of the data.
+        turn: of the lamp about the vertical through the middle of the bin [degrees].
+    """
+
+    brightness: float = 1.0
+    turn: float = 0.0
+
+    @property
+    def lamp(self) -> np.ndarray:
+        """Where the middle of the lamp is `[3]` [m]."""
+        if not self.turn:
+            return _LAMP  # a cosine of 1 would not spare the last bit
+        cosine, sine = math.cos(math.radians(self.turn)), math.sin(math.radians(self.turn))
+        x, y, z = (float(value) for value in _LAMP)
+        return np.array([cosine * x - sine * y, sine * x + cosine * y, z])
+
+
 @dataclass(frozen=True, eq=False)
 class _EmptyBin:
     """What every sample `[S]` sees when nothing is in the bin, in linear light."""
@@ -60,12 +82,15 @@ class RayRenderer:
         camera: the view; its height and width are those of the pictures.
         supersampling: samples a pixel along each direction; 2 gives smooth edges.
         shadows: whether objects and the arm cast shadows (about half of the time).
+        lighting: brightness, and where the lamp is.
 
     Raises:
         ValueError: supersampling outside 1..8.
     """
 
-    def __init__(self, camera: Camera, *, supersampling: int = 2, shadows: bool = True):
+    def __init__(
+        self, camera: Camera, *, supersampling: int = 2, shadows: bool = True, lighting: Lighting | None = None
+    ):
         """See the class."""
         if not 1 <= supersampling <= 8:
             raise ValueError(f"supersampling must be within 1..8, got {supersampling}")
@@ -74,7 +99,9 @@ class RayRenderer:
         self.shadows = shadows
         self._per_pixel = supersampling**2
         self._eye = np.array(camera.eye)
-        self._lamps = _lamp_points(self._per_pixel)
+        self._lighting = lighting or Lighting()
+        self._lamp = self._lighting.lamp
+        self._lamps = _lamp_points(self._lamp, self._per_pixel)
         self._sample_rays()
         self._empty: _EmptyBin | None = None
         self._model: mujoco.MjModel | None = None
@@ -101,7 +128,7 @@ class RayRenderer:
         colours = empty.lit.reshape(-1, count, 3)[pixel].reshape(-1, 3)
         colours[slot[shadowed // count] * count + shadowed % count] = empty.dark[shadowed]
         if len(samples):
-            colours[slot[samples // count] * count + samples % count] = _shade(
+            colours[slot[samples // count] * count + samples % count] = self._shade(
                 point, normal, self._rays[samples], self._albedo[geom], self._gloss[geom], light
             )
         picture = empty.pixels.copy()
@@ -148,8 +175,8 @@ class RayRenderer:
         if self.shadows:
             light = self._light(model, data, lifted, self._lamp_of_sample, _groups(STATIC_GROUP))
         gloss = np.zeros(len(point))
-        lit = _shade(point, normal, self._rays, albedo, gloss, light)
-        dark = _shade(point, normal, self._rays, albedo, gloss, np.zeros_like(light))
+        lit = self._shade(point, normal, self._rays, albedo, gloss, light)
+        dark = self._shade(point, normal, self._rays, albedo, gloss, np.zeros_like(light))
         pixels = lit.reshape(-1, self._per_pixel, 3).mean(axis=1)
         return _EmptyBin(distance, lifted, light > 0, lit, dark, pixels)
 
@@ -166,7 +193,7 @@ class RayRenderer:
         open_to_lamp = empty.reached.copy()
         open_to_lamp[samples] = False  # covered by a moving geom
         candidates = candidates[open_to_lamp[candidates]]
-        facing = np.flatnonzero(((_LAMP - point) * normal).sum(axis=1) > 0)
+        facing = np.flatnonzero(((self._lamp - point) * normal).sum(axis=1) > 0)
         ends = np.concatenate([empty.point[candidates], point[facing] + 2 * _SHADOW_BIAS * normal[facing]])
         lamps = self._lamp_of_sample[np.concatenate([candidates, samples[facing]])]
         reached = self._light(model, data, ends, lamps, _CASTING)
@@ -183,13 +210,17 @@ class RayRenderer:
             light[chosen[(geom >= 0) & (distance < 1 - 1e-6)]] = 0
         return light
 
+    def _shade(self, *surface: np.ndarray) -> np.ndarray:
+        return _shade(self._lighting, *surface)
+
     def _samples_of(self, pixels: np.ndarray) -> np.ndarray:
         return (np.flatnonzero(pixels)[:, None] * self._per_pixel + np.arange(self._per_pixel)).ravel()
 
     def _pixels_of_shadows(self, centres: np.ndarray) -> np.ndarray:
         """Pixels `[H*W]` of the table that the shadows of balls can reach."""
-        stretch = _LAMP[2] / np.maximum(_LAMP[2] - centres[:, 2], 0.3)
-        ground = _LAMP + (centres - _LAMP) * stretch[:, None]
+        lamp = self._lamp
+        stretch = lamp[2] / np.maximum(lamp[2] - centres[:, 2], 0.3)
+        ground = lamp + (centres - lamp) * stretch[:, None]
         penumbra = _LAMP_RADIUS * (stretch - 1)
         # A slanting shadow is longer than the ball that casts it; 1.15 covers the steepest one inside the bin.
         return self._pixels_covering(ground, self._ball_radius[self._ball_casts] * stretch * 1.15 + penumbra)
@@ -219,19 +250,19 @@ def _cast(model, data, origin, rays, groups, *, normals=True):
     return geom, distance, None if normal is None else normal.reshape(count, 3)
 
 
-def _lamp_points(count: int) -> np.ndarray:
+def _lamp_points(lamp: np.ndarray, count: int) -> np.ndarray:
     """Points `[count, 3]` spread over the round lamp by the golden angle."""
     if count == 1:
-        return _LAMP[None]
+        return lamp[None]
     index = np.arange(count)
     angle, radius = index * math.pi * (3 - math.sqrt(5)), np.sqrt((index + 0.5) / count) * _LAMP_RADIUS
-    return _LAMP + np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(count)], axis=1)
+    return lamp + np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(count)], axis=1)
 
 
-def _shade(point, normal, ray, albedo, gloss, light) -> np.ndarray:
+def _shade(lighting, point, normal, ray, albedo, gloss, light) -> np.ndarray:
     """Linear colours `[N, 3]` float32: ambient light, a diffuse lamp, a small highlight (Blinn-Phong)."""
     point, normal, ray = (np.asarray(value, np.float32) for value in (point, normal, ray))
-    to_lamp = _LAMP.astype(np.float32) - point
+    to_lamp = lighting.lamp.astype(np.float32) - point
     to_lamp /= np.sqrt((to_lamp**2).sum(axis=1, keepdims=True))
     diffuse = np.maximum((normal * to_lamp).sum(axis=1), 0) * light
     half = to_lamp - ray
@@ -239,7 +270,8 @@ def _shade(point, normal, ray, albedo, gloss, light) -> np.ndarray:
     highlight = highlight**16
     ambient = _AMBIENT + _AMBIENT_UP * normal[:, 2] + _AMBIENT_FRONT * np.maximum(-normal[:, 1], 0)
     colour = np.asarray(albedo, np.float32) * (ambient + _LAMP_STRENGTH * diffuse)[:, None]
-    return colour + (np.asarray(gloss, np.float32) * highlight * diffuse)[:, None]
+    colour = colour + (np.asarray(gloss, np.float32) * highlight * diffuse)[:, None]
+    return colour * np.float32(lighting.brightness)
 
 
 def _table_colour(point: np.ndarray) -> np.ndarray:

@@ -169,6 +169,28 @@ def sample_scene(rng: np.random.Generator, *, split: str = "train", num_objects:
     return Scene(tuple(objects), _sample_tip(rng, objects), split)
 
 
+def add_object(scene: Scene, rng: np.random.Generator, *, split: str) -> Scene | None:
+    """The scene with one more object, behind the others in number, that touches neither them nor walls nor finger.
+
+    Args:
+        scene: stays as it is otherwise.
+        rng: consumed.
+        split: shapes and colours to draw the object from.
+
+    Returns:
+        None where a place was not found.
+
+    Raises:
+        ValueError: unknown split.
+    """
+    check_split(split)
+    colour = np.array(_COLOURS[split][int(rng.integers(len(_COLOURS[split])))]) + rng.uniform(-0.03, 0.03, 3)
+    placed = _place(rng, _sample_object(rng, split, np.clip(colour, 0, 1)), list(scene.objects))
+    if placed is None or math.dist(placed.position, scene.tip_position) <= placed.shape.radius + TIP_RADIUS + _GAP:
+        return None
+    return Scene((*scene.objects, placed), scene.tip_position, scene.split)
+
+
 def check_split(split: str) -> None:
     """Raises ValueError unless `split` is one of `SPLITS`."""
     if split not in SPLITS:

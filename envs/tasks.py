@@ -88,6 +88,10 @@ class Task:
         """Whether the object's centre is within `SUCCESS_PIXELS` of the goal."""
         return self.pixel_distance(position, height) <= SUCCESS_PIXELS
 
+    def reachable_in(self, scene: Scene) -> bool:
+        """Whether the goal, and the place behind the object as seen from it, are clear of walls and other objects."""
+        return _reachable(scene, self.object_index, self.goal_position)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-plain form."""
         return {**asdict(self), "goal_position": list(self.goal_position), "goal_pixel": list(self.goal_pixel)}
