@@ -29,6 +29,11 @@ class ActionMagnitude:
         """Check and store the scale."""
         self.scale = _checked_scale(scale)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {"action_magnitude": "squared scales"}
+
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
         return _mean_over_time(self._squares(rollout))
@@ -71,6 +76,11 @@ class ActionSmoothness:
         self.previous = None if previous is None else np.asarray(previous, np.float32)
         if self.previous is not None and (self.previous.ndim != 1 or not np.all(np.isfinite(self.previous))):
             raise ValueError(f"previous must be a finite action [A], got {self.previous.tolist()}")
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {"action_smoothness": "squared scales"}
 
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from visual_foresight.planners.objectives.arrays import array_namespace, as_float, as_numpy, safe_norm
+from visual_foresight.planners.objectives.arrays import array_namespace, as_float, as_numpy, safe_norm, safe_root
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
-from visual_foresight.planners.objectives.objective import require_field
+from visual_foresight.planners.objectives.objective import at_moments, require_field, unit_of
 from visual_foresight.planners.settings import require_count, require_number
 from visual_foresight.rollout import Rollout
 
@@ -64,25 +64,30 @@ class Approach:
         self.tip_pixels, self.index = tip_pixels, int(index)
         self.offset, self.clearance, self.scale = float(offset), float(clearance), float(scale)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {"approach": unit_of(self.scale, "px")}
+
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
         distances = self._distances(rollout)
         return array_namespace(distances).min(distances, axis=1)
 
     def terms(self, rollout: Rollout) -> dict[str, Any]:
-        """Distance of the tip to the place behind the object at each step [K, T], in units of ``scale``."""
+        """Distance of the tip to the place behind the object at each step [K, T'], in units of ``scale``."""
         return {"approach": self._distances(rollout)}
 
     def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """The cost at the step where it is incurred, the nearest one, and 0 elsewhere [K, T]."""
+        """The cost at the step where it is incurred, the nearest one, and 0 elsewhere [K, T']."""
         distances = as_numpy(self._distances(rollout))
         nearest = np.eye(distances.shape[1], dtype=bool)[np.argmin(distances, axis=1)]
         return {"approach": np.where(nearest, distances, 0.0)}
 
     def _distances(self, rollout: Rollout) -> Any:
         states = require_field(rollout, "states", "Approach")
-        tip = as_float(self.tip_pixels(states))  # [K, T, 2]
-        object_pixel = self._object_pixel(rollout)
+        object_pixel = self._object_pixel(rollout)  # [K, T', 2]
+        tip = as_float(self.tip_pixels(at_moments(rollout, states)))
         away = object_pixel - self.goal[0]
         # At the goal itself there is no direction: the place then is the object, and nothing jumps.
         away = away / (safe_norm(away)[..., None] + 1e-3)
@@ -119,11 +124,14 @@ def way_around(start: Any, end: Any, radius: float) -> Any:
     depth = (start_outside - start_length) + (end_outside - end_length)
     start = start * (start_outside / start_length)[..., None]
     end = end * (end_outside / end_length)[..., None]
-    start_tangent = xp.sqrt((start_outside - radius) * (start_outside + radius))
-    end_tangent = xp.sqrt((end_outside - radius) * (end_outside + radius))
+    start_tangent = safe_root((start_outside - radius) * (start_outside + radius))
+    end_tangent = safe_root((end_outside - radius) * (end_outside + radius))
     # atan2 throughout: exact where acos of a cosine near 1 loses half the digits.
     cross = start[..., 0] * end[..., 1] - start[..., 1] * end[..., 0]
-    angle = xp.abs(xp.arctan2(cross, xp.sum(start * end, axis=-1)))
+    dot = xp.sum(start * end, axis=-1)
+    central = cross * cross + dot * dot < 1e-12  # a point in the very centre has no direction, and no gradient
+    cross, dot = xp.where(central, xp.zeros_like(cross), cross), xp.where(central, xp.ones_like(dot), dot)
+    angle = xp.abs(xp.arctan2(cross, dot))
     rim = xp.zeros_like(start_tangent) + radius
     arc = angle - xp.arctan2(start_tangent, rim) - xp.arctan2(end_tangent, xp.zeros_like(end_tangent) + radius)
     around = start_tangent + end_tangent + radius * arc

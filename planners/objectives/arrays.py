@@ -33,6 +33,11 @@ def as_numpy(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else np.asarray(array)
 
 
+def safe_root(values: Any) -> Any:
+    """Square root of values that are not negative, with a finite gradient at zero (1e-8 inside: 1e-4 at zero)."""
+    return array_namespace(values).sqrt(values + 1e-8)
+
+
 def safe_norm(vectors: Any, axis: int = -1) -> Any:
     """Euclidean length along an axis, with a finite gradient at zero (1e-12 inside the root, so 1e-6 at zero)."""
     xp = array_namespace(vectors)

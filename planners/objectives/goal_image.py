@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace
-from visual_foresight.planners.objectives.objective import explain_terms, require_field, weighted_steps
+from visual_foresight.planners.objectives.objective import (
+    every_of,
+    explain_terms,
+    require_field,
+    unit_of,
+    weighted_steps,
+)
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
@@ -19,6 +25,7 @@ class GoalImage:
         goal: [H, W, 3], uint8 in [0, 255] or floating in [0, 1].
         mask: [H, W] of non-negative weights: where the picture matters; None is everywhere. Only ratios count.
         terminal_weight: weight of the last step; the others have 1.
+        scale: errors are divided by it [squared brightness, of 1]; 0.01 makes 1 of a root mean square of 0.1.
 
     Raises:
         ValueError: another shape or range, or a mask without any weight.
@@ -26,11 +33,18 @@ class GoalImage:
 
     outputs = ("frames",)
 
-    def __init__(self, goal: np.ndarray, *, mask: np.ndarray | None = None, terminal_weight: float = 10.0) -> None:
+    def __init__(
+        self,
+        goal: np.ndarray,
+        *,
+        mask: np.ndarray | None = None,
+        terminal_weight: float = 10.0,
+        scale: float = 1.0,
+    ) -> None:
         """Check and store goal and mask."""
         goal = np.asarray(goal)
-        scale = 255.0 if goal.dtype == np.uint8 else 1.0
-        self.goal = goal.astype(np.float32) / np.float32(scale)
+        white = 255.0 if goal.dtype == np.uint8 else 1.0
+        self.goal = goal.astype(np.float32) / np.float32(white)
         if self.goal.ndim != 3 or self.goal.shape[2] != 3 or not np.all((self.goal >= 0.0) & (self.goal <= 1.0)):
             raise ValueError(
                 f"goal must be an image [H, W, 3], uint8 or floating in [0, 1], got {list(goal.shape)} {goal.dtype}"
@@ -39,21 +53,31 @@ class GoalImage:
         if mask.shape != self.goal.shape[:2] or not np.all(mask >= 0.0) or not 0.0 < mask.sum() < np.inf:
             raise ValueError(f"mask must be non-negative weights {list(self.goal.shape[:2])} with a positive sum")
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
-        self._weights = (mask / mask.sum() / 3.0).astype(np.float32)[..., None]
+        require_number("scale", scale, 0.0, open_low=True)
+        self.scale = float(scale)
+        self._weights = (mask / mask.sum() / 3.0 / self.scale).astype(np.float32)[..., None]
         self.terminal_weight = float(terminal_weight)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {"goal_image": unit_of(self.scale, "squared brightness")}
 
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
-        contributions = weighted_steps(self._errors(rollout), self.terminal_weight)
+        contributions = self._contributions(rollout)
         return array_namespace(contributions).sum(contributions, axis=1)
 
     def terms(self, rollout: Rollout) -> dict[str, Any]:
-        """Weighted mean squared error at each step [K, T]."""
+        """Weighted mean squared error at each step [K, T'], in units of ``scale``."""
         return {"goal_image": self._errors(rollout)}
 
     def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T]."""
-        return explain_terms({"goal_image": weighted_steps(self._errors(rollout), self.terminal_weight)})
+        """Contribution of each step to the cost [K, T']."""
+        return explain_terms({"goal_image": self._contributions(rollout)})
+
+    def _contributions(self, rollout: Rollout) -> Any:
+        return weighted_steps(self._errors(rollout), self.terminal_weight, every_of(rollout))
 
     def _errors(self, rollout: Rollout) -> Any:
         frames = require_field(rollout, "frames", "GoalImage")

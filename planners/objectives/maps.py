@@ -42,7 +42,9 @@ def expected_distances(
         sums.append(xp.matmul(xp.reshape(maps[:, :, index], (-1, horizon, height * width)), table))
     sums = xp.stack(sums, axis=2)  # [K, T, P, 2]
     mass = sums[..., 1]
-    return xp.where(mass > 0.0, sums[..., 0] / xp.maximum(mass, 1e-30), np.float32(np.inf))
+    there = mass > 0.0
+    # Divided by a mass that is safe on both branches: the gradient of the branch not taken must be finite too.
+    return xp.where(there, sums[..., 0] / xp.where(there, mass, xp.ones_like(mass)), np.float32(np.inf))
 
 
 def expected_pixels(maps: Any) -> Any:
@@ -54,7 +56,8 @@ def expected_pixels(maps: Any) -> Any:
     flat = xp.reshape(maps, (-1, *maps.shape[1:-2], height * width))
     sums = xp.matmul(flat, _position_table(height, width))
     mass = sums[..., 2:]
-    return xp.where(mass > 0.0, sums[..., :2] / xp.maximum(mass, 1e-30), np.float32(_NO_MASS))
+    there = mass > 0.0
+    return xp.where(there, sums[..., :2] / xp.where(there, mass, xp.ones_like(mass)), np.float32(_NO_MASS))
 
 
 @lru_cache(maxsize=64)

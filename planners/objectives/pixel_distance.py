@@ -9,7 +9,13 @@ import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_distances
-from visual_foresight.planners.objectives.objective import explain_terms, require_field, weighted_steps
+from visual_foresight.planners.objectives.objective import (
+    every_of,
+    explain_terms,
+    require_field,
+    unit_of,
+    weighted_steps,
+)
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
@@ -27,6 +33,8 @@ class PixelDistance:
         scale: distances are divided by it [px]: 1 leaves pixels.
         smooth: distance ``sqrt(d**2 + smooth**2) - smooth`` [px]: round near the goal; 0 is the plain distance.
         indices: which P of the rollout's designated pixels the goals belong to; None: it follows exactly these P.
+        pixel_weights: [P] how much each pixel counts, for example how well it was found
+            (:class:`RegistrationTracker`); only ratios matter. None: all alike.
 
     Raises:
         ValueError: goals of another shape or not finite, or a setting outside its range.
@@ -42,6 +50,7 @@ class PixelDistance:
         scale: float = 1.0,
         smooth: float = 0.0,
         indices: Sequence[int] | None = None,
+        pixel_weights: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         """Check and store the goals."""
         self.goals = checked_pixels("goals", goals)
@@ -52,19 +61,28 @@ class PixelDistance:
         if self.indices is not None and (len(self.indices) != len(self.goals) or min(self.indices) < 0):
             raise ValueError(f"indices {self.indices} must name one pixel for each of {len(self.goals)} goals, from 0")
         self.terminal_weight, self.scale, self.smooth = float(terminal_weight), float(scale), float(smooth)
+        self.pixel_weights = None if pixel_weights is None else _shares(pixel_weights, len(self.goals))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {"pixel_distance": unit_of(self.scale, "px")}
 
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
-        contributions = weighted_steps(self._distances(rollout), self.terminal_weight)
+        contributions = self._contributions(rollout)
         return array_namespace(contributions).sum(contributions, axis=1)
 
     def terms(self, rollout: Rollout) -> dict[str, Any]:
-        """Mean distance over pixels at each step [K, T], in units of ``scale``."""
+        """Mean distance over pixels at each step [K, T'], in units of ``scale``."""
         return {"pixel_distance": self._distances(rollout)}
 
     def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T]."""
-        return explain_terms({"pixel_distance": weighted_steps(self._distances(rollout), self.terminal_weight)})
+        """Contribution of each step to the cost [K, T']."""
+        return explain_terms({"pixel_distance": self._contributions(rollout)})
+
+    def _contributions(self, rollout: Rollout) -> Any:
+        return weighted_steps(self._distances(rollout), self.terminal_weight, every_of(rollout))
 
     def _distances(self, rollout: Rollout) -> Any:
         if rollout.pixel_distributions is not None:
@@ -73,7 +91,13 @@ class PixelDistance:
         else:
             pixels = self._chosen(require_field(rollout, "pixels", "PixelDistance"))
             distances = self._bend(safe_norm(pixels - self.goals))
-        return array_namespace(distances).mean(distances, axis=-1) / self.scale  # [K, T]
+        xp = array_namespace(distances)  # [K, T', P]
+        if self.pixel_weights is None:
+            return xp.mean(distances, axis=-1) / self.scale
+        # A pixel of weight 0 is left out: its distance may be infinite, and 0 times infinity is not a number.
+        counted = [index for index, share in enumerate(self.pixel_weights) if share > 0.0]
+        kept = xp.stack([distances[..., index] for index in counted], axis=-1)
+        return xp.sum(kept * self.pixel_weights[counted], axis=-1) / self.scale
 
     def _bend(self, distances: Any) -> Any:
         if self.smooth == 0.0:
@@ -81,7 +105,7 @@ class PixelDistance:
         return array_namespace(distances).sqrt(distances * distances + self.smooth**2) - self.smooth
 
     def _chosen(self, followed: Any) -> Any:
-        """[K, T, P, ...] of the pixels that have goals."""
+        """[K, T', P, ...] of the pixels that have goals."""
         num_pixels = followed.shape[2]
         if self.indices is None:
             if num_pixels != len(self.goals):
@@ -93,3 +117,13 @@ class PixelDistance:
         if max(self.indices) >= num_pixels:
             raise ValueError(f"the rollout follows {num_pixels} pixels, indices are {self.indices}")
         return array_namespace(followed).stack([followed[:, :, index] for index in self.indices], axis=2)
+
+
+def _shares(weights: Sequence[float] | np.ndarray, num_pixels: int) -> np.ndarray:
+    """[P] float32 that sum to 1."""
+    shares = np.asarray(weights, np.float64)
+    if shares.shape != (num_pixels,) or not np.all(shares >= 0.0) or not 0.0 < shares.sum() < np.inf:
+        raise ValueError(
+            f"pixel_weights must be {num_pixels} non-negative numbers with a positive sum, got {shares.tolist()}"
+        )
+    return (shares / shares.sum()).astype(np.float32)

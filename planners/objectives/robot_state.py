@@ -49,6 +49,11 @@ class RobotState:
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
         self.scale, self.terminal_weight = scales, float(terminal_weight)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {"robot_state": "scales"}
+
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
         contributions = weighted_steps(self._distances(rollout), self.terminal_weight)

@@ -15,6 +15,11 @@ from visual_foresight.rollout import Rollout
 class WeightedSum:
     """``sum(weight * objective(rollout))`` over named terms.
 
+    Each term is a number of its own units (:attr:`units`: pixels unless told otherwise), so a weight is an exchange
+    rate: with ``{"approach": 2.0}`` one pixel nearer to the place behind the object is worth two pixels of the
+    object's own way to the goal. ``scale`` of a term changes its unit; in larger pictures, the pixels of 64 x 64 are
+    ``scale=height / 64``, and the weights stay.
+
     Args:
         objectives: name to objective.
         weights: name to weight (any finite number); terms not named here weigh 1. A term of weight 0 is not computed.
@@ -45,17 +50,22 @@ class WeightedSum:
         """Fields of the rollout that some term with a weight reads."""
         return tuple(dict.fromkeys(output for objective in self._active.values() for output in objective.outputs))
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term, before its weight; "" where a term does not say."""
+        return self._gather({name: getattr(objective, "units", {name: ""}) for name, objective in self._active.items()})
+
     def __call__(self, rollout: Rollout) -> Any:
         """Costs [K]."""
         costs = [self.weights[name] * objective(rollout) for name, objective in self._active.items()]
         return sum(costs[1:], start=costs[0])
 
     def terms(self, rollout: Rollout) -> dict[str, Any]:
-        """Raw, unweighted value of each term at each step [K, T]."""
+        """Raw, unweighted value of each term at each step [K, T']."""
         return self._gather({name: objective.terms(rollout) for name, objective in self._active.items()})
 
     def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """What each term adds to the cost at each step [K, T], weights included."""
+        """What each term adds to the cost at each step [K, T'], weights included."""
         parts = {}
         for name, objective in self._active.items():
             contributions = objective.explain(rollout)
