@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from time import perf_counter as clock
 from typing import Any
 
@@ -15,12 +15,16 @@ from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.objective import Objective
-from visual_foresight.planners.plan import Plan, Planner, shift
+from visual_foresight.planners.plan import CostFn, Plan, Planner, shift
+from visual_foresight.planners.search import require_gradient
 from visual_foresight.planners.settings import require_count, require_number
 from visual_foresight.planners.simulation import Simulator, cost_function
 from visual_foresight.rollout import Rollout
 
 WHEN_LATE = ("wait", "skip")
+
+_EVERY_STEP = ("actions", "states")
+_SOME_STEPS = ("frames", "pixel_distributions", "pixels")
 
 
 class Later:
@@ -40,18 +44,21 @@ class Later:
         return self.objective(self._later(rollout))
 
     def terms(self, rollout: Rollout) -> dict[str, Any]:
-        """Raw values of the later steps [K, T - num_steps]."""
+        """Raw values of the later steps."""
         return self.objective.terms(self._later(rollout))
 
     def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contributions of the later steps [K, T - num_steps]."""
+        """Contributions of the later steps."""
         return self.objective.explain(self._later(rollout))
 
     def _later(self, rollout: Rollout) -> Rollout:
-        arrays = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-        return Rollout(
-            **{name: None if array is None else array[:, self.num_steps :] for name, array in arrays.items()}
-        )
+        # Cut where the scene is seen: a few decided steps may stay, and they are the same for all candidates.
+        first = self.num_steps // rollout.every
+        later: dict[str, Any] = {}
+        for names, begin in ((_EVERY_STEP, first * rollout.every), (_SOME_STEPS, first)):
+            there = [name for name in names if getattr(rollout, name) is not None]
+            later |= {name: getattr(rollout, name)[:, begin:] for name in there}
+        return replace(rollout, **later)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,24 @@ class _Timed:
     plan: Plan
     first_step: int
     seconds: float
+
+
+class _Continuations:
+    """Costs of candidates [K, H, A] that follow actions [D, A] which are decided already."""
+
+    def __init__(self, cost_fn: CostFn, decided: np.ndarray) -> None:
+        self._cost_fn, self._decided = cost_fn, decided
+
+    def __call__(self, candidates: np.ndarray) -> np.ndarray:
+        return self._cost_fn(self._behind(candidates))
+
+    def gradient(self, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        costs, gradients = require_gradient(self._cost_fn)(self._behind(candidates))
+        return costs, gradients[:, len(self._decided) :]
+
+    def _behind(self, candidates: np.ndarray) -> np.ndarray:
+        prefix = np.broadcast_to(self._decided, (len(candidates), *self._decided.shape))
+        return np.concatenate([prefix, candidates], axis=1)
 
 
 class AsynchronousMPC:
@@ -217,12 +242,7 @@ class AsynchronousMPC:
         """Runs in the planner's thread; reads nothing that `act` changes."""
         began = clock()
         start = start_simulator(self.simulator, context) if start is None else start
-        costs = cost_function(self.simulator, start, Later(self.objective, len(decided)))
-
-        def cost_of_continuations(candidates: np.ndarray) -> np.ndarray:
-            prefix = np.broadcast_to(decided, (len(candidates), *decided.shape))
-            return costs(np.concatenate([prefix, candidates], axis=1))
-
+        costs = _Continuations(cost_function(self.simulator, start, Later(self.objective, len(decided))), decided)
         warm: dict[str, np.ndarray] = {}
         if before is not None:
             executed = first_step - before.first_step
@@ -232,8 +252,6 @@ class AsynchronousMPC:
         deadline_ms = None
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
-        plan = self.planner.plan(
-            cost_of_continuations, self.action_space, rng=self.rng, deadline_ms=deadline_ms, **warm
-        )
+        plan = self.planner.plan(costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, **warm)
         seconds = clock() - began
         return _Timed(replace(plan, seconds=seconds), first_step, seconds)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from visual_foresight.planners.noise import block_means, coloured_noise, hold, num_blocks
 from visual_foresight.planners.search import Problem, Search, SearchSteps
-from visual_foresight.planners.settings import require_count, require_number
 
 
 @dataclass(frozen=True)
-class GaussianSettings:
+class GaussianSearch:
     """Everything that distinguishes one member of the CEM family from another.
 
     Args:
@@ -34,25 +34,24 @@ class GaussianSettings:
     initial_deviation: float
     deviation_floor: float
     smoothing: float
-    noise_exponent: float
-    keep_fraction: float
-    carry_fraction: float
-    mean_in_last: bool
+    noise_exponent: float = 0.0
+    keep_fraction: float = 1.0
+    carry_fraction: float = 0.0
+    mean_in_last: bool = False
 
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        require_count("num_elites", self.num_elites)
-        require_count("action_repeat", self.action_repeat)
-        require_number("initial_deviation", self.initial_deviation, 0.0, open_low=True)
-        require_number("deviation_floor", self.deviation_floor, 0.0)
-        require_number("smoothing", self.smoothing, 0.0, 0.999)
-        require_number("noise_exponent", self.noise_exponent, 0.0)
-        require_number("keep_fraction", self.keep_fraction, 0.0, 1.0)
-        require_number("carry_fraction", self.carry_fraction, 0.0, 1.0)
+    @classmethod
+    def of(cls, planner: Any, **particular: Any) -> GaussianSearch:
+        """The settings that every member of the family has, from a planner's record, and its particular ones."""
+        names = ("counts", "num_elites", "action_repeat", "initial_deviation", "deviation_floor", "smoothing")
+        return cls(**{name: getattr(planner, name) for name in names}, **particular)
 
 
-def gaussian_steps(settings: GaussianSettings, problem: Problem, search: Search) -> SearchSteps:
-    """Yield candidates [K, H, A], take their costs [K], refit; one iteration per entry of ``settings.counts``."""
+def gaussian_steps(settings: GaussianSearch, problem: Problem, search: Search) -> SearchSteps:
+    """Yield candidates [K, H, A], take their costs [K], refit; one iteration per entry of ``settings.counts``.
+
+    Returns:
+        The elites at the end [E, H, A], best first.
+    """
     bounds = problem.bounds
     mean = block_means(problem.center.astype(np.float64), settings.action_repeat)  # [M, A]
     deviation = np.broadcast_to(settings.initial_deviation * bounds.scale, mean.shape)
@@ -63,7 +62,8 @@ def gaussian_steps(settings: GaussianSettings, problem: Problem, search: Search)
     for iteration, count in enumerate(settings.counts):
         if settings.mean_in_last and iteration > 0 and iteration == len(settings.counts) - 1:
             given = bounds.clip(hold(mean, settings.action_repeat, problem.horizon))[None]
-        candidates = _draw(settings, problem, mean, deviation, given, count)
+        colour = settings.noise_exponent
+        candidates = draw(problem, mean, deviation, given, count, settings.action_repeat, colour)
         costs = yield candidates
         search.keep_best(candidates, costs)
         kept = int(np.ceil(settings.keep_fraction * len(elites)))
@@ -79,19 +79,26 @@ def gaussian_steps(settings: GaussianSettings, problem: Problem, search: Search)
         if len(elites):
             mean, deviation = _refit(settings, elites, mean, deviation, floor)
         given = problem.given[:0]
+    return elites
 
 
-def _draw(
-    settings: GaussianSettings, problem: Problem, mean: np.ndarray, deviation: np.ndarray, given: np.ndarray, count: int
+def draw(
+    problem: Problem,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    given: np.ndarray,
+    count: int,
+    action_repeat: int,
+    noise_exponent: float,
 ) -> np.ndarray:
-    """[count, H, A] float32 inside the Box: the given candidates first, then drawn ones."""
+    """[count, H, A] float32 inside the Box: the given candidates first, then drawn ones around the mean [M, A]."""
     given = given[:count]
-    blocks = num_blocks(problem.horizon, settings.action_repeat)
-    noise = coloured_noise(problem.rng, count - len(given), blocks, problem.bounds.action_size, settings.noise_exponent)
+    blocks = num_blocks(problem.horizon, action_repeat)
+    noise = coloured_noise(problem.rng, count - len(given), blocks, problem.bounds.action_size, noise_exponent)
     with np.errstate(over="ignore"):  # limits near the largest float: an overflow to infinity is clipped like the rest
         noise *= deviation
         noise += mean
-    drawn = hold(problem.bounds.clip(noise), settings.action_repeat, problem.horizon)
+    drawn = hold(problem.bounds.clip(noise), action_repeat, problem.horizon)
     return np.concatenate([given, drawn]) if len(given) else drawn
 
 
@@ -103,7 +110,7 @@ def best_of(candidates: np.ndarray, costs: np.ndarray, number: int) -> tuple[np.
 
 
 def _refit(
-    settings: GaussianSettings, elites: np.ndarray, mean: np.ndarray, deviation: np.ndarray, floor: np.ndarray
+    settings: GaussianSearch, elites: np.ndarray, mean: np.ndarray, deviation: np.ndarray, floor: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of the elites' macro actions [M, A], smoothed and floored."""
     blocks = block_means(elites.astype(np.float64), settings.action_repeat)  # sums of float32 limits may overflow

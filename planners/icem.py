@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-from gymnasium import spaces
-
-from visual_foresight.planners.gaussian import GaussianSettings, gaussian_steps
-from visual_foresight.planners.plan import CostFn, Plan, ProposalFn
-from visual_foresight.planners.search import Problem, Search, SearchSteps, pose_problem, run_search
-from visual_foresight.planners.settings import require_count, require_number, schedule
+from visual_foresight.planners.gaussian import GaussianSearch, gaussian_steps
+from visual_foresight.planners.search import Problem, Search, SearchSteps
+from visual_foresight.planners.step_planner import StepPlanner
 
 
 @dataclass(frozen=True)
-class ICEM:
+class ICEM(StepPlanner):
     """Cross-entropy method for control with few samples.
 
     Pinneri et al. 2020, "Sample-efficient Cross-Entropy Method for Real-time Planning", algorithm 1. All its
@@ -44,9 +39,6 @@ class ICEM:
         ValueError: a setting outside its range.
     """
 
-    horizon: int = 15
-    num_candidates: int | tuple[int, ...] = 200
-    num_iterations: int = 3
     num_elites: int = 10
     noise_exponent: float = 2.0
     decay: float = 1.25
@@ -54,48 +46,14 @@ class ICEM:
     smoothing: float = 0.1
     initial_deviation: float = 0.5
     deviation_floor: float = 0.02
-    action_repeat: int = 1
-    unbounded_scale: float = 1.0
-    _settings: GaussianSettings = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        require_count("horizon", self.horizon)
-        require_number("unbounded_scale", self.unbounded_scale, 0.0, open_low=True)
-        settings = GaussianSettings(
-            counts=schedule(self.num_candidates, self.num_iterations, self.decay, 2 * self.num_elites),
-            num_elites=self.num_elites,
-            action_repeat=self.action_repeat,
-            initial_deviation=self.initial_deviation,
-            deviation_floor=self.deviation_floor,
-            smoothing=self.smoothing,
+    def steps(self, problem: Problem, search: Search) -> SearchSteps:
+        """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
+        settings = GaussianSearch.of(
+            self,
             noise_exponent=self.noise_exponent,
             keep_fraction=self.keep_fraction,
             carry_fraction=self.keep_fraction,
             mean_in_last=True,
         )
-        object.__setattr__(self, "_settings", settings)
-
-    def plan(
-        self,
-        cost_fn: CostFn,
-        action_space: spaces.Box,
-        *,
-        rng: np.random.Generator,
-        incumbent: np.ndarray | None = None,
-        elites: np.ndarray | None = None,
-        proposals: np.ndarray | ProposalFn | None = None,
-        deadline_ms: float | None = None,
-    ) -> Plan:
-        """Find a plan; see :class:`visual_foresight.planners.Planner`."""
-        problem = self.pose(action_space, rng=rng, incumbent=incumbent, elites=elites, proposals=proposals)
-        search = Search()
-        return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
-
-    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
-        """Check the arguments of ``plan`` other than the cost."""
-        return pose_problem(action_space, self.horizon, self._settings.counts[0], self.unbounded_scale, **given)
-
-    def steps(self, problem: Problem, search: Search) -> SearchSteps:
-        """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
-        return gaussian_steps(self._settings, problem, search)
+        yield from gaussian_steps(settings, problem, search)

@@ -65,6 +65,13 @@ def block_means(actions: np.ndarray, action_repeat: int) -> np.ndarray:
     return np.add.reduceat(actions, starts, axis=-2) / lengths[:, None].astype(actions.dtype)
 
 
+def block_sums(gradients: np.ndarray, action_repeat: int) -> np.ndarray:
+    """Gradient by macro actions from that by actions, [..., H, A] to [..., M, A]: the transpose of ``hold``."""
+    if action_repeat == 1:
+        return gradients
+    return np.add.reduceat(gradients, np.arange(0, gradients.shape[-2], action_repeat), axis=-2)
+
+
 def num_blocks(horizon: int, action_repeat: int) -> int:
     """M, the number of macro actions that cover the horizon."""
     return -(-horizon // action_repeat)

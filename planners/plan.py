@@ -10,7 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 CostFn = Callable[[np.ndarray], np.ndarray]
-"""Candidates [K, H, A] float32 in environment units to costs [K]; lower is better; read-only input."""
+"""Candidates [K, H, A] float32 in environment units to costs [K]; lower is better; read-only input.
+
+It may have an attribute ``gradient``, a function of the same candidates to costs [K] and their gradients [K, H, A],
+for planners that descend."""
 
 ProposalFn = Callable[[np.random.Generator, spaces.Box, int], np.ndarray]
 """(rng, action_space, horizon) to candidates [N, H, A] that the search should consider (a policy, a script, ...)."""

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from visual_foresight.planners.plan import Plan
-from visual_foresight.planners.search import Search, StepPlanner, run_searches
+from visual_foresight.planners.search import Search, run_searches
+from visual_foresight.planners.step_planner import StepPlanner
 
 
 def plan_many(
@@ -27,7 +28,8 @@ def plan_many(
 
     Args:
         planner: one of this package's planners.
-        cost_fn: candidates [N, K, H, A] to costs [N, K].
+        cost_fn: candidates [N, K, H, A] to costs [N, K]; for planners that descend with ``cost_fn.gradient``, which
+            gives costs [N, K] and gradients [N, K, H, A].
         action_space: of one environment.
         rngs: N generators, one for each environment.
         incumbents: N plans [H, A] (None where there is none).

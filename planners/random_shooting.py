@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from gymnasium import spaces
 
 from visual_foresight.planners.noise import coloured_noise, hold, num_blocks
-from visual_foresight.planners.plan import CostFn, Plan, ProposalFn
-from visual_foresight.planners.search import Problem, Search, SearchSteps, pose_problem, run_search
-from visual_foresight.planners.settings import require_count, require_number, schedule
+from visual_foresight.planners.search import Problem, Search, SearchSteps
+from visual_foresight.planners.step_planner import StepPlanner
 
 
 @dataclass(frozen=True)
-class RandomShooting:
+class RandomShooting(StepPlanner):
     """Draw candidates once (or in several batches), return the cheapest. The baseline of all planners.
 
     Dimensions with two finite limits are drawn uniformly, others from a Gaussian around the allowed value nearest to
@@ -32,44 +29,12 @@ class RandomShooting:
         ValueError: a setting outside its range.
     """
 
-    horizon: int = 15
-    num_candidates: int | tuple[int, ...] = 200
     num_iterations: int = 1
-    action_repeat: int = 1
-    unbounded_scale: float = 1.0
-    _counts: tuple[int, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        require_count("horizon", self.horizon)
-        require_count("action_repeat", self.action_repeat)
-        require_number("unbounded_scale", self.unbounded_scale, 0.0, open_low=True)
-        object.__setattr__(self, "_counts", schedule(self.num_candidates, self.num_iterations, 1.0, 1))
-
-    def plan(
-        self,
-        cost_fn: CostFn,
-        action_space: spaces.Box,
-        *,
-        rng: np.random.Generator,
-        incumbent: np.ndarray | None = None,
-        elites: np.ndarray | None = None,
-        proposals: np.ndarray | ProposalFn | None = None,
-        deadline_ms: float | None = None,
-    ) -> Plan:
-        """Find a plan; see :class:`visual_foresight.planners.Planner`."""
-        problem = self.pose(action_space, rng=rng, incumbent=incumbent, elites=elites, proposals=proposals)
-        search = Search()
-        return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
-
-    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
-        """Check the arguments of ``plan`` other than the cost."""
-        return pose_problem(action_space, self.horizon, self._counts[0], self.unbounded_scale, **given)
 
     def steps(self, problem: Problem, search: Search) -> SearchSteps:
         """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
         given = problem.given
-        for count in self._counts:
+        for count in self.counts:
             drawn = self._draw(problem, count - len(given[:count]))
             candidates = np.concatenate([given[:count], drawn])
             costs = yield candidates

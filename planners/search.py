@@ -1,7 +1,8 @@
 """One planning run: evaluates what a planner proposes, keeps the best, watches the clock.
 
-A planner is written as a generator that yields candidates [K, H, A] and is sent their costs [K]. This module drives
-one such generator (``run_search``) or many in step (``run_searches``: one batched cost call for many environments).
+A planner is written as a generator that yields candidates [K, H, A] and is sent their costs [K]; one that descends
+yields them as :class:`WithGradient` and is sent costs and gradients. This module drives one such generator
+(``run_search``) or many in step (``run_searches``: one batched cost call for many environments).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter as clock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -17,7 +18,15 @@ from gymnasium import spaces
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, ProposalFn
 
-SearchSteps = Generator[np.ndarray, np.ndarray, None]
+
+@dataclass(frozen=True, eq=False)
+class WithGradient:
+    """Candidates [K, H, A] of which a planner wants costs [K] and gradients [K, H, A]."""
+
+    candidates: np.ndarray
+
+
+SearchSteps = Generator["np.ndarray | WithGradient", Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +53,6 @@ class Problem:
         if self.incumbent is not None:
             return self.incumbent
         return np.broadcast_to(self.bounds.center, (self.horizon, self.bounds.action_size))
-
-
-class StepPlanner(Protocol):
-    """What this package's planners offer beyond :class:`Planner`: their search as a generator."""
-
-    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
-        """Check the arguments of ``plan`` other than the cost."""
-        ...
-
-    def steps(self, problem: Problem, search: Search) -> SearchSteps:
-        """Yield candidates [K, H, A], be sent their costs [K]."""
-        ...
 
 
 def pose_problem(
@@ -184,6 +181,38 @@ def checked_costs(costs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(np.isfinite(costs), costs, np.inf)
 
 
+def require_gradient(cost_fn: Any) -> Callable[[np.ndarray], Any]:
+    """The gradient of a cost function.
+
+    Raises:
+        ValueError: it has none.
+    """
+    gradient = getattr(cost_fn, "gradient", None)
+    if gradient is None:
+        raise ValueError(
+            "this planner descends the gradient of the cost, and the cost function has none; give it "
+            "gradient(candidates [K, H, A]) -> (costs [K], gradients [K, H, A]), as a learned simulator does, or plan "
+            "with CEM, ICEM, MPPI or RandomShooting"
+        )
+    return gradient
+
+
+def checked_gradients(answer: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Costs as `checked_costs` gives them, and gradients as float64, 0 for a candidate where either is not finite.
+
+    Raises:
+        ValueError: another shape than the candidates [..., H, A] ask for.
+    """
+    costs, gradients = answer
+    costs, gradients = checked_costs(costs, shape[:-2]), np.asarray(gradients, np.float64)
+    if gradients.shape != shape:
+        raise ValueError(
+            f"cost_fn.gradient returned gradients of shape {list(gradients.shape)}, expected {list(shape)}"
+        )
+    usable = np.isfinite(gradients).all(axis=(-2, -1)) & np.isfinite(costs)
+    return costs, np.where(usable[..., None, None], gradients, 0.0)
+
+
 class _Deadline:
     """Decides whether one more batch may begin."""
 
@@ -204,13 +233,23 @@ class _Deadline:
         return self.elapsed() + self._seconds_per_candidate * num_candidates <= self._limit
 
 
+class _Alone:
+    """A cost function of [K, H, A] as one of [1, K, H, A]."""
+
+    def __init__(self, cost_fn: CostFn) -> None:
+        self._cost_fn = cost_fn
+
+    def __call__(self, candidates: np.ndarray) -> np.ndarray:
+        return checked_costs(self._cost_fn(candidates[0]), candidates.shape[1:2])[None]
+
+    def gradient(self, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        costs, gradients = checked_gradients(require_gradient(self._cost_fn)(candidates[0]), candidates.shape[1:])
+        return costs[None], gradients[None]
+
+
 def run_search(search: Search, steps: SearchSteps, cost_fn: CostFn, deadline_ms: float | None = None) -> Plan:
     """Drive one planner to its end or to the deadline."""
-
-    def batched(candidates: np.ndarray) -> np.ndarray:
-        return checked_costs(cost_fn(candidates[0]), candidates.shape[1:2])[None]
-
-    return run_searches([(search, steps)], batched, deadline_ms)[0]
+    return run_searches([(search, steps)], _Alone(cost_fn), deadline_ms)[0]
 
 
 def run_searches(
@@ -222,7 +261,8 @@ def run_searches(
 
     Args:
         searches: N pairs of a search and its generator, all of the same planner.
-        cost_fn: candidates [N, K, H, A] to costs [N, K].
+        cost_fn: candidates [N, K, H, A] to costs [N, K]; for planners that descend with ``cost_fn.gradient``, which
+            gives costs [N, K] and gradients [N, K, H, A].
         deadline_ms: for all of them together [ms].
 
     Returns:
@@ -232,13 +272,11 @@ def run_searches(
     batches = [next(steps) for _, steps in searches]
     while True:
         began = clock()
-        candidates = np.stack(batches) if len(batches) > 1 else batches[0][None]
-        candidates.flags.writeable = False  # a cost function that edits its input would corrupt the plan
-        costs = checked_costs(cost_fn(candidates), candidates.shape[:2])
-        proposed = [_advance(*pair, costs[index]) for index, pair in enumerate(searches)]
-        deadline.note(clock() - began, candidates.shape[1])
+        answers = _answers(cost_fn, batches)
+        proposed = [_advance(steps, answer) for (_, steps), answer in zip(searches, answers, strict=True)]
+        deadline.note(clock() - began, _num_candidates(batches[0]))
         batches = [batch for batch in proposed if batch is not None]  # all are done together, or none is
-        if not batches or not deadline.allows(batches[0].shape[0]):
+        if not batches or not deadline.allows(_num_candidates(batches[0])):
             break
     for _, steps in searches:
         steps.close()
@@ -246,8 +284,24 @@ def run_searches(
     return [search.finish(seconds) for search, _ in searches]
 
 
-def _advance(search: Search, steps: SearchSteps, costs: np.ndarray) -> np.ndarray | None:
+def _answers(cost_fn: Callable[[np.ndarray], np.ndarray], batches: Sequence[np.ndarray | WithGradient]) -> list[Any]:
+    """Costs [K] for each batch, or pairs of costs and gradients where gradients are wanted."""
+    plain = [batch.candidates if isinstance(batch, WithGradient) else batch for batch in batches]
+    # Always in C order: a sum over another layout rounds otherwise, and a search alone would differ from many in step.
+    candidates = np.ascontiguousarray(np.stack(plain) if len(plain) > 1 else plain[0][None])
+    candidates.flags.writeable = False  # a cost function that edits its input would corrupt the plan
+    if not isinstance(batches[0], WithGradient):
+        return list(checked_costs(cost_fn(candidates), candidates.shape[:2]))
+    costs, gradients = checked_gradients(require_gradient(cost_fn)(candidates), candidates.shape)
+    return list(zip(costs, gradients, strict=True))
+
+
+def _num_candidates(batch: np.ndarray | WithGradient) -> int:
+    return len(batch.candidates if isinstance(batch, WithGradient) else batch)
+
+
+def _advance(steps: SearchSteps, answer: Any) -> np.ndarray | WithGradient | None:
     try:
-        return steps.send(costs)
+        return steps.send(answer)
     except StopIteration:
         return None

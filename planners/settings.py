@@ -3,7 +3,38 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from numbers import Integral
+from typing import Any
+
+_COUNTS = {"horizon": 1, "action_repeat": 1, "num_elites": 1, "num_gradient_steps": 1}
+
+_NUMBERS: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whether the lowest itself is excluded
+    "unbounded_scale": (0.0, math.inf, True),
+    "initial_deviation": (0.0, math.inf, True),
+    "deviation_floor": (0.0, math.inf, False),
+    "deviation": (0.0, math.inf, True),
+    "deviation_decay": (0.0, 1.0, True),
+    "smoothing": (0.0, 0.999, False),
+    "noise_exponent": (0.0, math.inf, False),
+    "keep_fraction": (0.0, 1.0, False),
+    "temperature": (0.0, math.inf, True),
+    "learning_rate": (0.0, math.inf, True),
+}
+
+
+def check_settings(planner: Any) -> None:
+    """Check every setting of a planner's record by its name: the same word has the same range everywhere.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+    for field in fields(planner):
+        if field.name in _COUNTS:
+            require_count(field.name, getattr(planner, field.name), _COUNTS[field.name])
+        elif field.name in _NUMBERS:
+            low, high, open_low = _NUMBERS[field.name]
+            require_number(field.name, getattr(planner, field.name), low, high, open_low=open_low)
 
 
 def require_count(name: str, value: int, minimum: int = 1) -> None:

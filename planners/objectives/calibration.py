@@ -128,14 +128,13 @@ def judge_decision(
 
 def imagine(objective: Objective, simulator: Any, start: Any, candidates: np.ndarray) -> Rollout:
     """The rollout of candidates [K, T, A] that the objective would be shown in planning, as NumPy arrays."""
-    from visual_foresight.planners.simulation import pixel_output  # not at import: it imports objectives itself
+    # Not at import: simulation imports objectives itself.
+    from visual_foresight.planners.simulation import pixel_output, rollout_at_stride
 
     names = [pixel_output(simulator) if name == "pixels" else name for name in objective.outputs]
     if not names:
         return Rollout(actions=np.asarray(candidates))
-    stride = getattr(simulator, "stride", 1)
-    leaps = {"every": stride} if stride > 1 else {}
-    return simulator.rollout(start, candidates, outputs=tuple(dict.fromkeys(names)), **leaps).to_numpy()
+    return rollout_at_stride(simulator, start, candidates, tuple(dict.fromkeys(names))).to_numpy()
 
 
 def remaining_distances(truth: Rollout, goals: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def require_field(rollout: Rollout, name: str, asked_by: str) -> Any:
 
 def every_of(rollout: Rollout) -> int:
     """How many control steps lie between two entries of the rollout's image-like fields."""
-    return int(getattr(rollout, "every", 1))
+    return rollout.every
 
 
 def at_moments(rollout: Rollout, values: Any) -> Any:
