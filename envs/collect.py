@@ -53,6 +53,7 @@ class CollectSettings:
         shard_size: episodes of one file.
         format: `"npz"` or `"push"`.
         image_size: rows and columns of the frames.
+        encoding: how the format stores frames; None takes its first (see `write_episodes`).
 
     Raises:
         ValueError: a value is unknown or out of range.
@@ -67,6 +68,7 @@ class CollectSettings:
     shard_size: int = 100
     format: str = "npz"
     image_size: int = 64
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -77,7 +79,11 @@ class CollectSettings:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         parse_policy(self.policy)
         check_split(self.split)
-        writable_format(self.format)
+        encodings = writable_format(self.format).encodings
+        if self.encoding is not None and self.encoding not in encodings:
+            raise ValueError(
+                f"format {self.format!r} stores frames as one of {', '.join(encodings)}, got encoding {self.encoding!r}"
+            )
         object.__setattr__(self, "num_objects", check_num_objects(self.num_objects))
 
     @property
@@ -181,7 +187,8 @@ def collect_shard(
     """
     env, policy = make_environment(settings), make_policy(settings.policy)
     counts: dict[str, dict[str, int]] = {}
-    with ShardWriter(Path(directory) / settings.file_name(shard), format=settings.format) as writer:
+    path = Path(directory) / settings.file_name(shard)
+    with ShardWriter(path, format=settings.format, encoding=settings.encoding) as writer:
         for index in settings.indices(shard):
             episode = run_episode(env, policy, settings, index)
             writer.add(episode)

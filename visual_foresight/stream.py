@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visual_foresight.backend import import_tensorflow
+from visual_foresight.calls import counted, counted_generator
 from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, find_shards, read_shard
+from visual_foresight.indexed_stream import batches_dataset, index_windows
 
 if TYPE_CHECKING:
     from visual_foresight.pipeline import WindowSource
@@ -43,16 +45,15 @@ def source_dataset(source: WindowSource, start_index: int, prefetch: int) -> Dat
     tf = import_tensorflow()
     if start_index < 0:
         raise ValueError(f"start_index must not be negative, got {start_index}")
-    spec = element_spec(
-        source.batch_size, source.sequence_length, source.image_size, source.action_size, source.state_size
-    )
+    example = source.batch(start_index)
+    spec = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in example.items()}
 
     def gather(index: np.ndarray) -> tuple[np.ndarray, ...]:
         batch = source.batch(int(index))
         return tuple(batch[name] for name in spec)
 
     def load(index: Any) -> dict[str, Any]:
-        parts = tf.numpy_function(gather, [index], [each.dtype for each in spec.values()], stateful=False)
+        parts = tf.numpy_function(counted(gather), [index], [each.dtype for each in spec.values()], stateful=False)
         return {name: tf.ensure_shape(part, spec[name].shape) for name, part in zip(spec, parts, strict=True)}
 
     indices = tf.data.Dataset.range(start_index, np.iinfo(np.int64).max)
@@ -86,6 +87,10 @@ def stream_windows(
     The order of shards, the first frames and the shuffling depend on the seed alone, so the same call yields the same
     batches; `skip_batches` resumes by reading past what was consumed. Only the frames of the window are decoded.
 
+    Push records of the encoding "raw" take a shorter way: no decoding, the whole data set shuffled, any batch reached
+    at once. There, what is wrong with a record's structure is found when this is called; `skip_bad` then reads all
+    frames once to find the rest.
+
     Args:
         paths: A file or folder, or files (as `split_files` returns them).
         sequence_length: Frames in a window, T; the pictures' (H, W) is `image_size`.
@@ -98,7 +103,7 @@ def stream_windows(
         use_state: False gives zeros for actions and states.
         action_size: Number of action dimensions of the zeros for data without actions.
         state_size: The same for states.
-        shuffle_buffer: Windows held for shuffling; 0 keeps the order of the files (for validation).
+        shuffle_buffer: Windows held for shuffling; 0 keeps the order of the files (for validation). "raw" holds none.
         num_parallel: Shards read and decoded side by side.
         num_epochs: Passes over the data; None goes on for ever.
         skip_batches: Batches to pass over.
@@ -130,14 +135,29 @@ def stream_windows(
             f"seed, skip_batches and shuffle_buffer must not be negative, got {(seed, skip_batches, shuffle_buffer)}"
         )
     options = ReadOptions(preprocess, image_size, use_state, sequence_length, settings=settings)
-    reader = _WindowReader(*_all_shards(paths, format), options, seed, start == "random", skip_bad, on_fault)
+    format, shards = _all_shards(paths, format)
+    if format == "push":
+        indexed = _indexed_batches(
+            shards,
+            options,
+            (action_size, state_size),
+            batch_size,
+            {"seed": seed, "shuffle": shuffle_buffer > 0, "random_start": start == "random"},
+            {"skip_bad": skip_bad, "on_fault": on_fault},
+            {"first": skip_batches, "num_parallel": num_parallel},
+            num_epochs,
+        )
+        if indexed is not None:
+            return indexed.prefetch(prefetch)
+    reader = _WindowReader(format, shards, options, seed, start == "random", skip_bad, on_fault)
     reader = reader.sized(action_size, state_size)
     spec = element_spec(None, sequence_length, reader.image_size, reader.action_size, reader.state_size)
 
     epochs = tf.data.Dataset.range(num_epochs if num_epochs is not None else np.iinfo(np.int64).max)
     jobs = epochs.flat_map(lambda epoch: _jobs_of_epoch(reader, epoch, shuffle_buffer > 0))
+    windows_of = counted_generator(reader.windows)
     windows = jobs.interleave(
-        lambda job: tf.data.Dataset.from_generator(reader.windows, args=(job[0], job[1]), output_signature=spec),
+        lambda job: tf.data.Dataset.from_generator(windows_of, args=(job[0], job[1]), output_signature=spec),
         cycle_length=min(num_parallel, len(reader.shards)),
         num_parallel_calls=min(num_parallel, len(reader.shards)),
         deterministic=True,
@@ -146,6 +166,34 @@ def stream_windows(
         windows = windows.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
     batches = windows.batch(batch_size, drop_remainder=True)
     return batches.skip(skip_batches).prefetch(prefetch)
+
+
+def _indexed_batches(
+    shards: list[Path],
+    options: ReadOptions,
+    sizes: tuple[int | None, int | None],
+    batch_size: int,
+    order: dict[str, Any],
+    faults: dict[str, Any],
+    reading: dict[str, Any],
+    num_epochs: int | None,
+) -> Dataset | None:
+    """Return the dataset of batches of raw push records; None where the records are of another encoding."""
+    index = index_windows(shards, options, **order, **faults)
+    if index is None:
+        return None
+    index = index.sized(
+        _agreed("action", index.row_size("actions"), sizes[0]), _agreed("state", index.row_size("states"), sizes[1])
+    )
+    spec = element_spec(
+        batch_size,
+        index.length,
+        index.image_size,
+        index.row_size("actions") or index.action_size,
+        index.row_size("states") or index.state_size,
+    )
+    epochs = np.iinfo(np.int64).max // len(index.records) if num_epochs is None else num_epochs
+    return batches_dataset(index, spec, batch_size, num_batches=epochs * len(index.records) // batch_size, **reading)
 
 
 def _jobs_of_epoch(reader: _WindowReader, epoch: Any, shuffle: bool) -> Dataset:

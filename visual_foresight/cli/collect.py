@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=None, help="processes; one for each core when not given")
     parser.add_argument("--shard_size", type=int, default=100, help="episodes of one file")
     parser.add_argument("--format", default="npz", choices=("npz", "push"), help="format of the files")
+    parser.add_argument(
+        "--encoding", default=None, help="of frames; npz: deflate or raw; push: png, jpeg or raw, the fastest to stream"
+    )
     parser.add_argument("--resume", action="store_true", help="continue a stopped collection of the same settings")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -45,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         shard_size=args.shard_size,
         format=args.format,
+        encoding=args.encoding,
         image_size=args.image_size,
     )
     with tqdm(total=settings.episodes, unit="episode", file=sys.stderr, smoothing=0.1, dynamic_ncols=True) as bar:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source(convert)
     convert.add_argument("destination", type=Path, help="a file (.npz, .tfrecord) or a folder for several")
     convert.add_argument("--to", choices=("push", "npz"), help="format to write; the destination's suffix tells too")
-    convert.add_argument("--encoding", help="push: png, jpeg or original (JPEG 640x512); npz: deflate or raw")
+    convert.add_argument("--encoding", help="push: png, jpeg, original (JPEG 640x512) or raw; npz: deflate or raw")
     convert.add_argument("--quality", type=int, default=95, help="JPEG quality")
     convert.add_argument("--episodes_per_file", type=int, default=256, help="episodes in each file of a folder")
     convert.add_argument("--max_frames", type=int, help="keep only the first so many frames of each episode")

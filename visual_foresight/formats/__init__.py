@@ -206,7 +206,8 @@ def write_episodes(
         path: The file to write (`.npz`, `.tfrecord`); an existing one is replaced.
         episodes: The episodes; an iterator is read once, one episode in memory at a time.
         format: "npz" or "push"; None means npz for a name that ends in `.npz`, else push.
-        encoding: "png" (default) or "jpeg" for push, "deflate" (default) or "raw" for npz.
+        encoding: "png" (default), "jpeg", "original" or "raw" (the fastest to stream) for push, "deflate" (default) or
+            "raw" for npz.
         quality: JPEG quality, 1 to 100.
 
     Raises:

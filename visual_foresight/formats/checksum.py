@@ -18,6 +18,8 @@ def _byte_table() -> np.ndarray:
 
 
 _TABLE = _byte_table()
+_TABLE_LIST: list[int] = _TABLE.tolist()
+_SHORT = 64  # bytes up to which a plain loop is faster than NumPy
 
 
 def crc32c(data: bytes) -> int:
@@ -26,6 +28,8 @@ def crc32c(data: bytes) -> int:
     The bytes are laid out in rows as long as there are rows, all rows are run through the table at once, and the rows'
     remainders are joined by shifting each past the rows after it (a remainder is linear over GF(2)).
     """
+    if len(data) <= _SHORT:
+        return _crc32c_of_few(data)
     values = np.frombuffer(data, np.uint8)
     side = max(1, int(np.sqrt(len(values))))
     head = len(values) % side  # what does not fill the rows goes first
@@ -42,6 +46,13 @@ def crc32c(data: bytes) -> int:
         shifted = shift[0][result & 255] ^ shift[1][result >> 8 & 255]
         result = shifted ^ shift[2][result >> 16 & 255] ^ shift[3][result >> 24] ^ row
     return result ^ 0xFFFFFFFF
+
+
+def _crc32c_of_few(data: bytes) -> int:
+    remainder = 0xFFFFFFFF
+    for value in data:
+        remainder = _TABLE_LIST[(remainder ^ value) & 255] ^ (remainder >> 8)
+    return remainder ^ 0xFFFFFFFF
 
 
 def masked_crc32c(data: bytes) -> int:

@@ -11,6 +11,8 @@ an episode has none, no key is written for the last step (nothing is invented), 
 first T-1 frames. Keys of ours, which that reader ignores: `visual_foresight/metadata` (JSON) and
 `visual_foresight/extras/{name}` (the bytes of a `.npy` file).
 
+The encoding "raw" stores whole arrays under keys of ours instead (see `raw_records`): the fastest to train from.
+
 Source: tensorflow/models research/video_prediction, prediction_input.py.
 """
 
@@ -26,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.episode import FINAL_ACTION, Episode, cut_extras
+from visual_foresight.formats.raw_records import FRAMES_KEY, PREFIX, load_array, raw_features, store_array
 from visual_foresight.formats.record import Fault, ReadOptions, attempt
-from visual_foresight.formats.resize import move_pixels
+from visual_foresight.formats.resize import move_pixels, preprocess_episode
 from visual_foresight.formats.tfrecord import (
     ExampleWriter,
     Features,
@@ -55,7 +58,7 @@ class PushFormat:
     name = "push"
     description = "TFRecords with the keys of the original push data"
     settings: tuple[str, ...] = ()
-    encodings = ("png", "jpeg", "original")
+    encodings = ("png", "jpeg", "original", "raw")
     suffix = ".tfrecord"
 
     def shards(self, path: Path) -> list[Path]:
@@ -64,7 +67,8 @@ class PushFormat:
 
     def recognises(self, shard: Path) -> bool:
         """Whether the first record has the keys."""
-        return IMAGE_KEY.format(0).encode() in first_record(shard)
+        record = first_record(shard)
+        return IMAGE_KEY.format(0).encode() in record or FRAMES_KEY.encode() in record
 
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:
         """Read the records of one file."""
@@ -80,7 +84,8 @@ class PushFormat:
         Args:
             path: The file.
             encoding: "png" (exact) or "jpeg" at the size of the frames, or "original": JPEG of 640 x 512, which the
-                original's unchanged reader takes (square frames whose side divides 512, or frames of that size).
+                original's unchanged reader takes (square frames whose side divides 512, or frames of that size), or
+                "raw": uncompressed arrays, the fastest to read (see `raw_records`).
             quality: JPEG quality, 1 to 100.
         """
         return PushWriter(path, encoding, quality)
@@ -93,6 +98,8 @@ def parse_episode(record: bytes, options: ReadOptions) -> Episode:
         KeyError, ValueError, TypeError: The record is damaged; the message says what is wrong.
     """
     features = Features(record)
+    if FRAMES_KEY in features:
+        return _raw_episode(features, options)
     stored = features.num_steps(IMAGE_KEY)
     start, stop = options.bounds(stored)
     actions = states = None
@@ -110,8 +117,25 @@ def parse_episode(record: bytes, options: ReadOptions) -> Episode:
         None if actions is None else actions[start : stop - 1],
         None if states is None else states[start:stop],
         move_pixels(extras, stored_size, options),
-        json.loads(features.bytes_at(METADATA_KEY)) if METADATA_KEY in features else {},
+        _metadata(features),
     )
+
+
+def _raw_episode(features: Features, options: ReadOptions) -> Episode:
+    rows = {
+        name: load_array(features.bytes_at(PREFIX + name))
+        for name in ("actions", "states")
+        if options.use_state and PREFIX + name in features
+    }
+    extras = _extras(features)
+    if not options.use_state:
+        extras.pop(FINAL_ACTION, None)
+    frames = load_array(features.bytes_at(FRAMES_KEY))
+    return preprocess_episode(Episode(frames, **rows, extras=extras, metadata=_metadata(features)), options)
+
+
+def _metadata(features: Features) -> Any:
+    return json.loads(features.bytes_at(METADATA_KEY)) if METADATA_KEY in features else {}
 
 
 def decode_steps(features: Features, steps: range, options: ReadOptions) -> tuple[np.ndarray, tuple[int, int]]:
@@ -168,6 +192,17 @@ class PushWriter:
         Raises:
             ValueError: The "original" encoding cannot hold frames of this size.
         """
+        raw = self._encoding == "raw"
+        features = raw_features(episode) if raw else self._steps(episode)
+        for name, value in episode.extras.items():
+            if name != FINAL_ACTION or episode.actions is None or raw:
+                features[EXTRAS_PREFIX + name] = store_array(value)
+        if episode.metadata:
+            features[METADATA_KEY] = json.dumps(episode.metadata).encode()
+        self._writer.write(features)
+
+    def _steps(self, episode: Episode) -> dict[str, bytes | np.ndarray]:
+        """Return the original's keys, one of each kind for each step."""
         features: dict[str, bytes | np.ndarray] = {}
         for step, frame in enumerate(episode.frames):
             features[IMAGE_KEY.format(step)] = encode_frame(frame, self._encoding, self._quality)
@@ -175,14 +210,7 @@ class PushWriter:
             features[ACTION_KEY.format(step)] = action
         for step, state in enumerate(episode.states if episode.states is not None else ()):
             features[STATE_KEY.format(step)] = state
-        for name, value in episode.extras.items():
-            if name != FINAL_ACTION or episode.actions is None:
-                stream = io.BytesIO()
-                np.lib.format.write_array(stream, value, allow_pickle=False)
-                features[EXTRAS_PREFIX + name] = stream.getvalue()
-        if episode.metadata:
-            features[METADATA_KEY] = json.dumps(episode.metadata).encode()
-        self._writer.write(features)
+        return features
 
     def close(self) -> None:
         """Finish the file."""

@@ -21,7 +21,8 @@ class ShardWriter:
     Args:
         path: The file to write; its folder is made. An existing file is replaced at the end.
         format: "npz" or "push".
-        encoding: "png" or "jpeg" for push, "deflate" or "raw" for npz; None takes the first of these.
+        encoding: "png", "jpeg", "original" or "raw" (the fastest to stream) for push, "deflate" or "raw" for npz; None
+            takes the first of these.
         quality: JPEG quality, 1 to 100.
 
     Raises:
