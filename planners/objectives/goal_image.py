@@ -14,6 +14,7 @@ from visual_foresight.planners.objectives.objective import (
     unit_of,
     weighted_steps,
 )
+from visual_foresight.planners.objectives.temporal_distance import checked_goal_image
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
@@ -42,13 +43,7 @@ class GoalImage:
         scale: float = 1.0,
     ) -> None:
         """Check and store goal and mask."""
-        goal = np.asarray(goal)
-        white = 255.0 if goal.dtype == np.uint8 else 1.0
-        self.goal = goal.astype(np.float32) / np.float32(white)
-        if self.goal.ndim != 3 or self.goal.shape[2] != 3 or not np.all((self.goal >= 0.0) & (self.goal <= 1.0)):
-            raise ValueError(
-                f"goal must be an image [H, W, 3], uint8 or floating in [0, 1], got {list(goal.shape)} {goal.dtype}"
-            )
+        self.goal = checked_goal_image(goal)
         mask = np.ones(self.goal.shape[:2]) if mask is None else np.asarray(mask, np.float64)
         if mask.shape != self.goal.shape[:2] or not np.all(mask >= 0.0) or not 0.0 < mask.sum() < np.inf:
             raise ValueError(f"mask must be non-negative weights {list(self.goal.shape[:2])} with a positive sum")
