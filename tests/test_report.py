@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visual_foresight import animation, charts, report
-from visual_foresight.control_record import ControlRecord, Decision, summarize, wilson_interval
+from visual_foresight.benchmark.statistics import wilson_interval
+from visual_foresight.control_record import ControlRecord, Decision, summarize
 from visual_foresight.video_files import write_gif
 
 

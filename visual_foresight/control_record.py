@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.benchmark.statistics import wilson_interval
+
 
 @dataclass(frozen=True, eq=False)
 class Decision:
@@ -23,6 +25,7 @@ class Decision:
         frames: [N, H, W, 3] uint8 expected pictures, or None when the simulator makes none.
         distributions: [N, H, W] expected probability of the designated pixel, or None.
         pixels: [N, 2] expected (row, col) of the designated pixel, or None.
+        iterations: of the search that were done.
     """
 
     step: int
@@ -34,6 +37,7 @@ class Decision:
     frames: np.ndarray | None = None
     distributions: np.ndarray | None = None
     pixels: np.ndarray | None = None
+    iterations: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,7 @@ class ControlRecord:
         success: whether the task's own test says that the goal was reached.
         decisions: the plans, in order.
         hidden: [T+1] bool, whether the arm hides the designated pixel, or None.
+        positions: [T+1, M, 2] true x, y of every object [m], or None.
         details: more facts for the report, JSON-plain.
     """
 
@@ -64,6 +69,7 @@ class ControlRecord:
     success: bool
     decisions: Sequence[Decision] = ()
     hidden: np.ndarray | None = None
+    positions: np.ndarray | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -100,23 +106,6 @@ class ControlRecord:
             "decision_seconds": [float(seconds) for seconds in self.decision_seconds],
             **self.details,
         }
-
-
-def wilson_interval(num_successes: int, num_trials: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a share, 95 % by default: honest for few trials and for shares near 0 and 1.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-
-    Raises:
-        ValueError: when there is no trial, or more successes than trials.
-    """
-    if num_trials < 1 or not 0 <= num_successes <= num_trials:
-        raise ValueError(f"need 0 <= successes <= trials and one trial at least, got {num_successes} of {num_trials}")
-    share = num_successes / num_trials
-    center = share + z**2 / (2 * num_trials)
-    half = z * np.sqrt(share * (1 - share) / num_trials + z**2 / (4 * num_trials**2))
-    scale = 1 + z**2 / num_trials
-    return float(max(0.0, (center - half) / scale)), float(min(1.0, (center + half) / scale))
 
 
 def summarize(records: Sequence[ControlRecord]) -> dict[str, Any]:

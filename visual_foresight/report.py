@@ -56,10 +56,10 @@ def write_report(
         )
     if len(records) > 1:
         body.append(_episode_table(records))
-    body.extend(_episode(index, record) for index, record in enumerate(records))
-    body.append(_table("Settings", settings))
-    body.append(_table("Versions", versions()))
-    return write_text(path, _page(title, "\n".join(body)))
+    body.extend(episode_section(record, anchor=f"episode-{index}") for index, record in enumerate(records))
+    body.append(fact_table("Settings", settings))
+    body.append(fact_table("Versions", versions()))
+    return write_text(path, whole_page(title, "\n".join(body)))
 
 
 def versions() -> dict[str, str]:
@@ -74,7 +74,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _page(title: str, body: str) -> str:
+def whole_page(title: str, body: str) -> str:
+    """Return a page from its body (HTML), with style and script inside."""
     folder = resources.files("visual_foresight") / "page"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return (
@@ -120,10 +121,11 @@ def _badge(record: ControlRecord) -> str:
     return f'<span class="badge {kind}">{word}</span>'
 
 
-def _episode(index: int, record: ControlRecord) -> str:
+def episode_section(record: ControlRecord, *, anchor: str) -> str:
+    """Return one episode as a section of a page: player, film strips, charts."""
     distances = record.distances
     parts = [
-        f'<section id="episode-{index}"><h2>{escape(record.name)} {_badge(record)}</h2>',
+        f'<section id="{escape(anchor)}"><h2>{escape(record.name)} {_badge(record)}</h2>',
         f"<p>{distances[0]:.1f} px from the goal at the start, {distances[-1]:.1f} px after {record.num_steps} steps; "
         f"within {record.tolerance:g} px counts as reached.</p>",
         _player(record),
@@ -250,7 +252,8 @@ def _charts(record: ControlRecord) -> str:
     return "".join(charts)
 
 
-def _table(title: str, values: Mapping[str, Any]) -> str:
+def fact_table(title: str, values: Mapping[str, Any]) -> str:
+    """Return names and values as a table under a heading."""
     rows = "".join(
         f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in values.items()
     )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visual_foresight.benchmark.statistics import wilson_interval
 from visual_foresight.cli import control, doctor
-from visual_foresight.control_record import wilson_interval
 from visual_foresight.envs.tasks import TaskSet, sample_task
 
 SMALL = ("--steps=2", "--candidates=8", "--iterations=1", "--horizon=2", "--elites=2", "--action_repeat=1")
@@ -24,12 +24,13 @@ def environment():
 
 
 def test_demo_writes_report_and_moving_pictures(command, tmp_path):
-    """The demo ends with 0 whether or not the goal was reached, says which, and writes three files."""
+    """The demo ends with 0 whether or not the goal was reached, says which, and writes four files."""
     answer = command("demo", *ORACLE, "--output", tmp_path / "demo")
     assert answer.code == 0
     assert "goal NOT reached" in answer.out
     assert "2 steps" in answer.out
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo.gif", "demo.mp4", "report.html"]
+    written = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert written == ["demo.gif", "demo.mp4", "report.html", "results.json"]
     with Image.open(tmp_path / "demo" / "demo.gif") as gif:
         assert gif.n_frames > 3
     assert "px to go" in answer.err
@@ -42,15 +43,19 @@ def test_demo_reports_every_episode_as_json(command, tmp_path):
     assert (report["num_episodes"], len(report["episodes"])) == (2, 2)
     assert report["success_interval_95"] == list(wilson_interval(report["num_successes"], 2))
     assert report["settings"]["horizon"] == 2
-    assert set(report["files"]) == {"report", "gif", "mp4"}
+    assert set(report["files"]) == {"report", "results", "gif", "mp4"}
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [row["success"] for row in results["episodes"]] == [one["success"] for one in report["episodes"]]
+    assert results["figures"][0]["method"] == "true"
 
 
 def test_oracle_reaches_the_goal_of_the_demo(command, tmp_path):
     """With the true physics for a model the demo's own settings solve a task: planner and objective are enough."""
     answer = command("plan", "--simulator=true", "--seed=0", "--no_report", "--json", "--output", tmp_path)
-    report = json.loads(answer.out)
-    assert report["num_successes"] == 1
-    assert report["last_distance_px_mean"] <= 3.0 < report["first_distance_px_mean"]
+    (row,) = json.loads(answer.out)["episodes"]
+    assert row["success"] and row["cause"] is None
+    assert row["final_distance_px"] <= 3.0 < row["first_distance_px"]
+    assert row["num_steps"] == 30  # the whole budget: what counts is where the object lies in the end
 
 
 def test_plan_runs_a_task_file_and_writes_results(command, tmp_path):
@@ -60,11 +65,12 @@ def test_plan_runs_a_task_file_and_writes_results(command, tmp_path):
     answer = command("plan", *ORACLE, "--tasks", tmp_path / "two.json", "--output", tmp_path / "plan")
     assert answer.code == 0
     results = json.loads((tmp_path / "plan" / "results.json").read_text())
-    assert results["tasks"] == {"name": "two", "sha256": tasks.sha256}
+    assert results["protocol"]["tasks"] == {"name": "two", "sha256": tasks.sha256, "num_tasks": 2}
     assert [each["task_seed"] for each in results["episodes"]] == [task.seed for task in tasks]
-    assert f"{results['num_successes']} of 2 goals reached" in answer.out
+    (figures,) = results["figures"]
+    assert f"{100 * figures['success']['rate']:.1f} %" in answer.out
     assert (tmp_path / "plan" / "report.html").exists()
-    times = results["decision_seconds"]
+    times = figures["decisions"]
     assert 0 < times["p50"] <= times["p95"] <= times["max"]
 
 
@@ -74,7 +80,7 @@ def test_every_planner_can_be_chosen(planner, command, tmp_path):
     words = ("plan", *ORACLE, "--tasks=demo-v1", "--episodes=1", f"--planner={planner}", "--no_report", "--json")
     results = json.loads(command(*words, "--output", tmp_path).out)
     assert results["settings"]["planner"] == planner
-    assert results["num_episodes"] == 1
+    assert len(results["episodes"]) == 1
 
 
 def test_learned_simulator_plans_through_the_wrapper(command, tmp_path, tiny_predictor):
@@ -89,10 +95,10 @@ def test_learned_simulator_plans_through_the_wrapper(command, tmp_path, tiny_pre
 def test_same_seed_same_episode(environment):
     """Running a task twice gives the same actions and the same pictures."""
     settings = control.ControlSettings(steps=3, candidates=8, iterations=2, horizon=4, elites=2)
-    simulator = control.make_simulator("true", environment, "")
+    imagination = control.make_imagination("true", environment, "")
     task = sample_task(3)
     first, second = (
-        control.run_task(environment, simulator, task, settings, name="", rng=7, imagine=False) for _ in range(2)
+        control.run_task(environment, imagination, task, settings, name="", rng=7, outputs=None) for _ in range(2)
     )
     np.testing.assert_array_equal(first.actions, second.actions)
     np.testing.assert_array_equal(first.frames, second.frames)
@@ -102,9 +108,8 @@ def test_record_agrees_with_the_environment(environment):
     """The record's distance is the task's own, in pixels, and its goal is the task's goal pixel."""
     settings = control.ControlSettings(steps=2, candidates=4, iterations=1, horizon=2, elites=2)
     task = sample_task(11)
-    record = control.run_task(
-        environment, control.make_simulator("true", environment, ""), task, settings, name="t", imagine=True
-    )
+    imagination = control.make_imagination("true", environment, "")
+    record = control.run_task(environment, imagination, task, settings, name="t")
     np.testing.assert_allclose(record.goal, task.goal_pixel, atol=1e-6)
     env = environment.unwrapped
     index = task.object_index
@@ -132,7 +137,7 @@ def test_tip_homography_is_the_environment_s_tip_pixel(environment):
         (["--candidates=x"], "--candidates"),
         (["--planner=cme"], "cme"),
         (["--episodes=0"], "--episodes must be at least 1"),
-        (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 10"),
+        (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 15"),
         (["--seed=-1"], "--seed must not be negative"),
         (["--preset=push_fats"], "unknown preset 'push_fats'"),
         (["--preset=no/such/folder"], "no/such/folder"),

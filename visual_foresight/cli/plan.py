@@ -1,65 +1,145 @@
-"""`visual-foresight plan`: runs tasks and reports success with its interval, distances and decision times."""
+"""`visual-foresight plan`: runs tasks, reports success with intervals, and says why the rest failed."""
 
 import argparse
 import json
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from visual_foresight.cli import control, demo
-from visual_foresight.control_record import summarize
+from visual_foresight.benchmark.methods import METHODS
+from visual_foresight.cli import control
 
-HELP = "run tasks in an environment and report success, distances and decision times"
-NUM_REPORTED = 12  # episodes with pictures in the report; each takes about a megabyte
+if TYPE_CHECKING:
+    from visual_foresight.benchmark.journal import Journal
+    from visual_foresight.benchmark.runner import Job, Work
+
+HELP = "run tasks under one or several methods, and report success with intervals, distances and decision times"
+FIRST_LOOK = "push-seen-v1"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--env", default=control.DEFAULT_ENVIRONMENT, help="gymnasium id of the real environment")
-    parser.add_argument(
-        "--tasks", default=None, help="task file, or name of a shipped set; drawn from --seed if absent"
+    tasks = parser.add_argument_group("tasks")
+    tasks.add_argument("--env", default=control.DEFAULT_ENVIRONMENT, help="gymnasium id of the real environment")
+    tasks.add_argument(
+        "--tasks",
+        default=None,
+        help=f"task file, name of a shipped set, or a number: the first so many of {FIRST_LOOK}; drawn from --seed if "
+        "absent",
     )
-    parser.add_argument("--episodes", type=int, default=None, help="how many tasks: all of a set, or one that is drawn")
-    parser.add_argument("--split", choices=("train", "novel"), default="train", help="objects of tasks that are drawn")
+    tasks.add_argument("--episodes", type=int, default=None, help="how many tasks: all of a set, or one that is drawn")
+    tasks.add_argument("--split", choices=("train", "novel"), default="train", help="objects of tasks that are drawn")
+    tasks.add_argument(
+        "--planner_seeds", type=int, default=1, help="how often each task is run, with --seed, --seed + 1, ..."
+    )
+    tasks.add_argument("--shift", default=None, help="changed worlds beside the usual one: NAME[=strength],... or all")
     control.add_control_arguments(parser)
-    parser.add_argument("--output", default="plan", help="folder for results.json and report.html")
-    parser.add_argument("--no_report", dest="report", action="store_false", help="write results.json only")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    methods = parser.add_argument_group("methods")
+    methods.add_argument(
+        "--method",
+        nargs="+",
+        choices=METHODS,
+        default=None,
+        help="what chooses the actions; that of --simulator if absent",
+    )
+    methods.add_argument(
+        "--calibrate", action="store_true", help="rank correlation of costs with the true remaining distance"
+    )
+    output = parser.add_argument_group("running and output")
+    output.add_argument("--workers", type=int, default=1, help="processes that share the episodes")
+    output.add_argument("--threads", type=int, default=None, help="threads of each worker; all cores shared if absent")
+    output.add_argument("--output", default="plan", help="folder for results.json and report.html; continued if there")
+    output.add_argument("--overwrite", action="store_true", help="begin anew where the folder holds a run")
+    output.add_argument("--no_report", dest="report", action="store_false", help="write results.json only")
+    output.add_argument("--json", action="store_true", help="print the results as JSON")
+    output.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A.json", "B.json"),
+        default=None,
+        help="compare two results pair by pair; runs nothing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the tasks; 0 when all of them were run, whatever the share of goals reached."""
-    from visual_foresight.report import versions, write_report
-    from visual_foresight.video_files import write_text
-
+    """Run the tasks, or compare two results; 0 when that was done, whatever the share of goals reached."""
+    if args.compare is not None:
+        return compare(args)
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
+    check_counts(args)
     check_environment(args.env)
-    tasks = control.choose_tasks(args.tasks, episodes=args.episodes, seed=args.seed, split=args.split)
-    args.imagine = args.report
-    records = list(demo.run_episodes(tasks.tasks, settings, args, describe=tasks.name))
+    shifts = chosen_shifts(args.shift)
+    tasks, count = chosen_tasks(args)
+    methods = list(dict.fromkeys(args.method or [args.simulator]))
     folder = Path(args.output)
-    results: dict[str, Any] = {
-        **summarize(records),
-        "tasks": {"name": tasks.name, "sha256": tasks.sha256},
-        "settings": demo.describe_run(args, settings),
-        "versions": versions(),
-    }
-    write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
-    if args.report:
-        table = {**results["settings"], "tasks": f"{tasks.name}, sha256 {tasks.sha256[:16]}"}
-        write_report(folder / "report.html", records[:NUM_REPORTED], settings=table)
+    facts = {name: control.describe_model(args) if name == "learned" else {} for name in methods}
+    protocol = describe(args.env, tasks, settings)
+    journal = open_journal(folder, args, protocol, settings, facts)
+    work = make_work(folder, tasks, settings, args)
+    jobs = all_jobs(methods, shifts, count, range(settings.seed, settings.seed + args.planner_seeds))
+    run_missing(work, jobs, journal, args)
+    results = write_results(folder, journal, jobs, protocol, settings, facts, report=args.report)
     if args.json:
         print(json.dumps(results))
     else:
-        print(demo.result_text(results))
-        print(f"achieved {results['decision_seconds']['hertz']:.1f} decisions a second; p95 {p95(results):.2f} s")
-        print(f"results in {folder / 'results.json'}")
+        from visual_foresight.benchmark.text import results_text
+
+        print(results_text(results))
+        print(f"results in {folder / 'results.json'}" + (f", look at {folder / 'report.html'}" if args.report else ""))
     return 0
 
 
-def p95(results: dict[str, Any]) -> float:
-    """Return the time within which 95 % of the decisions were made [s]."""
-    return results["decision_seconds"]["p95"]
+def compare(args: argparse.Namespace) -> int:
+    """Compare two results files and print what was found."""
+    from visual_foresight.benchmark.comparison import compare_files
+    from visual_foresight.benchmark.text import comparison_text
+
+    found = compare_files(*args.compare)
+    print(json.dumps(found) if args.json else comparison_text(found))
+    return 0
+
+
+def check_counts(args: argparse.Namespace) -> None:
+    """Refuse numbers that cannot be.
+
+    Raises:
+        ValueError: names the option and its value.
+    """
+    for name in ("planner_seeds", "workers", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+
+
+def chosen_tasks(args: argparse.Namespace) -> tuple[Any, int]:
+    """Return the whole task set and how many of its first tasks to run."""
+    name, episodes = args.tasks, args.episodes
+    if name is not None and name.isdigit():
+        if episodes is not None:
+            raise ValueError(f"--tasks {name} says how many tasks to run, and so does --episodes {episodes}; give one")
+        name, episodes = FIRST_LOOK, int(name)
+    tasks = control.load_tasks(name, episodes=episodes, seed=args.seed, split=args.split)
+    return tasks, len(tasks) if episodes is None else episodes
+
+
+def chosen_shifts(text: str | None) -> list[str]:
+    """Return the worlds to run in, the usual one first.
+
+    Raises:
+        ValueError: an unknown shift, or a strength outside its range.
+    """
+    from visual_foresight.benchmark.runner import NO_SHIFT
+
+    if text is None:
+        return [NO_SHIFT]
+    from visual_foresight.envs.shifts import AppliedShift, choose_shifts
+
+    named = [str(AppliedShift(name, strength)) for name, strength in choose_shifts(text)]
+    return list(dict.fromkeys([NO_SHIFT, *named]))
 
 
 def check_environment(environment_id: str) -> None:
@@ -80,3 +160,111 @@ def check_environment(environment_id: str) -> None:
         raise ValueError(f"unknown environment {environment_id!r}{hint}")
     if not environment_id.startswith("VisualForesight/Push"):
         raise ValueError(f"{environment_id} has no pushing tasks; use {control.DEFAULT_ENVIRONMENT}")
+
+
+def describe(environment_id: str, tasks: Any, settings: control.ControlSettings) -> dict[str, Any]:
+    """Return the protocol of the run."""
+    import gymnasium
+
+    from visual_foresight.benchmark.protocol import describe_protocol
+
+    with closing(gymnasium.make(environment_id)) as environment:
+        return describe_protocol(environment, environment_id, tasks, settings)
+
+
+def open_journal(
+    folder: Path,
+    args: argparse.Namespace,
+    protocol: dict[str, Any],
+    settings: control.ControlSettings,
+    facts: dict[str, dict[str, Any]],
+) -> "Journal":
+    """Return the journal of the folder, after making sure that this run belongs there."""
+    from visual_foresight.benchmark.journal import Journal
+    from visual_foresight.report import versions
+
+    if args.overwrite:
+        (folder / "journal.jsonl").unlink(missing_ok=True)
+        shutil.rmtree(folder / "pictures", ignore_errors=True)
+    planning = {name: value for name, value in settings.table().items() if name not in ("seed", "steps")}
+    software = {name: version for name, version in versions().items() if name != "platform"}
+    identity = {"protocol": protocol, "settings": planning, "calibrate": args.calibrate, "versions": software}
+    journal = Journal(folder / "journal.jsonl", identity)
+    for method, own in facts.items():
+        journal.add_method(method, own)
+    return journal
+
+
+def make_work(folder: Path, tasks: Any, settings: control.ControlSettings, args: argparse.Namespace) -> "Work":
+    """Return what all episodes share."""
+    from visual_foresight.benchmark.runner import Work
+
+    return Work(
+        environment_id=args.env,
+        tasks=tasks,
+        settings=settings,
+        preset=args.preset,
+        dtype=control.predictor_dtype(args),
+        folder=str(folder / "pictures") if args.report else None,
+        calibrate=args.calibrate,
+        num_threads=args.threads,
+    )
+
+
+def all_jobs(methods: Sequence[str], shifts: Sequence[str], count: int, seeds: Sequence[int]) -> list["Job"]:
+    """Return every episode of the run: all methods and worlds of a task together, so that a stopped run compares."""
+    from visual_foresight.benchmark.runner import Job
+
+    return [
+        Job(method, shift, index, seed)
+        for index in range(count)
+        for seed in seeds
+        for shift in shifts
+        for method in methods
+    ]
+
+
+def run_missing(work: "Work", jobs: Sequence["Job"], journal: "Journal", args: argparse.Namespace) -> None:
+    """Run the episodes that the journal lacks, with a line of progress on standard error."""
+    from tqdm import tqdm
+
+    from visual_foresight.benchmark.runner import run_jobs
+
+    missing = [job for job in jobs if job.key not in journal]
+    if len(missing) < len(jobs):
+        print(f"{len(jobs) - len(missing)} of {len(jobs)} episodes are in {journal.path} already", file=sys.stderr)
+    successes: dict[str, list[int]] = {}
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="episode") as bar:
+        for row in run_jobs(work, missing, workers=args.workers):
+            journal.add(row)
+            tally = successes.setdefault(row["method"], [0, 0])
+            tally[0] += bool(row.get("success"))
+            tally[1] += 1
+            bar.update()
+            bar.set_postfix_str(", ".join(f"{name} {won} of {all_}" for name, (won, all_) in successes.items()))
+
+
+def write_results(
+    folder: Path,
+    journal: "Journal",
+    jobs: Sequence["Job"],
+    protocol: dict[str, Any],
+    settings: control.ControlSettings,
+    facts: dict[str, dict[str, Any]],
+    *,
+    report: bool,
+) -> dict[str, Any]:
+    """Write results.json and the report of this run's episodes; return the results."""
+    from visual_foresight.benchmark.page import write_benchmark_report
+    from visual_foresight.benchmark.results import make_results
+    from visual_foresight.benchmark.rows import row_key
+    from visual_foresight.report import versions
+    from visual_foresight.video_files import write_text
+
+    wanted = {job.key for job in jobs}
+    rows = [row for row in journal.rows if row_key(row) in wanted]
+    results = make_results(rows, protocol=protocol, settings=settings.table(), methods=facts, versions=versions())
+    write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    if report:
+        write_benchmark_report(folder / "report.html", results, pictures=folder / "pictures")
+    return results

@@ -1,0 +1,99 @@
+"""One episode as one row of a results file: the format that `plan` and `demo` share."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visual_foresight.benchmark.causes import failure_evidence, failure_signs
+from visual_foresight.control_record import ControlRecord
+
+if TYPE_CHECKING:
+    from visual_foresight.envs.tasks import Task
+
+KEY = ("method", "shift", "task", "planner_seed")
+NEAR_PIXELS = 4.0
+
+
+def row_key(row: dict[str, Any]) -> tuple:
+    """Return what tells a row from every other row of a run."""
+    return tuple(row[name] for name in KEY)
+
+
+def episode_row(
+    record: ControlRecord,
+    task: "Task",
+    *,
+    method: str,
+    index: int,
+    planner_seed: int,
+    shift: str = "none",
+    deadline_ms: float | None = None,
+) -> dict[str, Any]:
+    """Return the figures of one episode, JSON-plain.
+
+    Distances in px are those of the 64 x 64 picture whatever the size of the frames; in cm they lie on the table.
+
+    Args:
+        record: what happened.
+        task: what was asked.
+        method: a name in `METHODS`.
+        index: of the task in its set.
+        planner_seed: of the planner.
+        shift: how the world differed, "none" or "NAME=STRENGTH".
+        deadline_ms: time that a decision had, or None.
+    """
+    row: dict[str, Any] = {"method": method, "shift": shift, "task": index, "planner_seed": planner_seed}
+    row |= {"name": record.name, "task_seed": task.seed, **_task_columns(task)}
+    row |= _distance_columns(record, task)
+    row |= _decision_columns(record, deadline_ms)
+    evidence = failure_evidence(record, task)
+    signs = failure_signs(record, evidence)
+    return {**row, "cause": signs[0] if signs else None, "signs": signs, "evidence": evidence}
+
+
+def _task_columns(task: "Task") -> dict[str, Any]:
+    from visual_foresight.envs.task_strata import stratum
+
+    kind = stratum(task)
+    return {
+        "split": task.split,
+        "num_objects": task.num_objects,
+        "shape": kind.shape,
+        "direction": kind.direction,
+        "distance": kind.distance,
+    }
+
+
+def _distance_columns(record: ControlRecord, task: "Task") -> dict[str, Any]:
+    scale = 64 / record.frames.shape[1]
+    pixels, tolerance = record.distances * scale, record.tolerance * scale
+    reached = np.flatnonzero(pixels <= tolerance)
+    columns = {
+        "success": bool(record.success),
+        "success_any_time": bool(record.success or len(reached)),
+        "success_4px": bool(record.success or pixels[-1] <= NEAR_PIXELS),
+        "num_steps": record.num_steps,
+        "steps_to_goal": int(reached[0]) if len(reached) else None,
+        "tolerance_px": float(tolerance),
+        "first_distance_px": float(pixels[0]),
+        "final_distance_px": float(pixels[-1]),
+        "smallest_distance_px": float(pixels.min()),
+        "improvement_px": float(pixels[0] - pixels[-1]),
+        "distances_px": [round(float(value), 2) for value in pixels],
+    }
+    if record.positions is not None:
+        on_table = 100 * np.linalg.norm(record.positions[:, task.object_index] - np.asarray(task.goal_position), axis=1)
+        columns["final_distance_cm"] = float(on_table[-1])
+        columns["improvement_cm"] = float(on_table[0] - on_table[-1])
+    return columns
+
+
+def _decision_columns(record: ControlRecord, deadline_ms: float | None) -> dict[str, Any]:
+    seconds = [float(value) for value in record.decision_seconds]
+    columns: dict[str, Any] = {
+        "decision_seconds": [round(value, 6) for value in seconds],
+        "decision_iterations": [decision.iterations for decision in record.decisions],
+    }
+    if deadline_ms is not None:
+        columns["missed_deadlines"] = sum(1000 * value > deadline_ms for value in seconds)
+    return columns

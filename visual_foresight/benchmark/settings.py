@@ -1,0 +1,89 @@
+"""How tasks are planned and executed, and the planner that settings name."""
+
+import argparse
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PLANNER_NAMES = {"cem": "cem", "icem": "icem", "mppi": "mppi", "random": "random_shooting"}
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """How tasks are planned and executed.
+
+    Args:
+        planner: a name in `PLANNER_NAMES`.
+        horizon: steps that each plan looks ahead.
+        candidates: action sequences that are imagined in each iteration.
+        iterations: of the search in each decision.
+        elites: the best candidates, to which the search is fitted.
+        action_repeat: steps for which a planned action is held.
+        replan_interval: steps executed of each plan.
+        approach_weight: weight of the pusher's way to the place behind the object.
+        stop_distance: the controller stands still this near to the goal [px].
+        deadline_ms: time for one decision [ms], or None.
+        steps: executed at most in an episode.
+        seed: of the planner's randomness.
+    """
+
+    planner: str = "cem"
+    horizon: int = 15
+    candidates: int = 64
+    iterations: int = 3
+    elites: int = 8
+    action_repeat: int = 5
+    replan_interval: int = 2
+    approach_weight: float = 2.0
+    stop_distance: float = 1.5
+    deadline_ms: float | None = None
+    steps: int = 30
+    seed: int = 0
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "ControlSettings":
+        """Take the settings from parsed arguments."""
+        return cls(**{name: getattr(args, name) for name in cls.__dataclass_fields__})
+
+    def table(self) -> dict[str, Any]:
+        """Return the settings by name, JSON-plain."""
+        return asdict(self)
+
+
+def check_settings(settings: ControlSettings) -> None:
+    """Refuse impossible settings before anything heavy is loaded.
+
+    Raises:
+        ValueError: names the option, its value and what it may be.
+    """
+    for name in ("horizon", "candidates", "iterations", "elites", "action_repeat", "replan_interval", "steps"):
+        value = getattr(settings, name)
+        if value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    if settings.replan_interval > settings.horizon:
+        raise ValueError(f"--replan_interval {settings.replan_interval} exceeds --horizon {settings.horizon}")
+    if settings.seed < 0:
+        raise ValueError(f"--seed must not be negative, got {settings.seed}")
+    if settings.deadline_ms is not None and not settings.deadline_ms > 0:
+        raise ValueError(f"--deadline_ms must be positive, got {settings.deadline_ms}")
+    make_planner(settings)
+
+
+def make_planner(settings: ControlSettings) -> Any:
+    """Return the planner that the settings name.
+
+    Raises:
+        ValueError: unknown planner, or settings that it refuses.
+    """
+    from visual_foresight.planners import PLANNERS
+
+    if settings.planner not in PLANNER_NAMES:
+        raise ValueError(f"unknown planner {settings.planner!r}; known planners: {', '.join(PLANNER_NAMES)}")
+    planner: Any = PLANNERS[PLANNER_NAMES[settings.planner]]
+    options: dict[str, Any] = {
+        "horizon": settings.horizon,
+        "num_candidates": settings.candidates,
+        "num_iterations": settings.iterations,
+        "num_elites": settings.elites,
+        "action_repeat": settings.action_repeat,
+    }
+    return planner(**{name: value for name, value in options.items() if name in planner.__dataclass_fields__})

@@ -1,0 +1,144 @@
+"""Results for a person at a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+def results_text(results: Mapping[str, Any]) -> str:
+    """Return the table of methods, what is missing, strata of the first method, and decision times."""
+    figures = results["figures"]
+    parts = [method_table(figures)]
+    if "missing" in results:
+        parts.append(
+            "\n".join(f"{part['part']:<10} lacks {_points(part)}  ({part['meaning']})" for part in results["missing"])
+        )
+    if "shifts" in results:
+        parts.extend(shift_table(method, curve) for method, curve in results["shifts"].items())
+    parts.extend(strata_table(one) for one in figures[:1] if one["num_tasks"] > 1)
+    parts.extend(correlation_table(one) for one in figures if "rank_correlation" in one)
+    return "\n\n".join(parts)
+
+
+def method_table(figures: Sequence[Figures]) -> str:
+    """Return one line for each method and shift."""
+    names = "method, n, within 3 px, 95 %, any time, 4 px, final px, gained px, final cm, Hz, p50 s, p95 s"
+    rows = [names.split(", ")]
+    with_deadline = any("missed_share" in one.get("decisions", {}) for one in figures)
+    if with_deadline:
+        rows[0] += ["max s", "missed", "iterations"]
+    for one in figures:
+        name = one["method"] if one["shift"] == "none" else f"{one['method']}, {one['shift']}"
+        row = [name, str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
+        row += [_rate(one["success_any_time"]), _rate(one["success_4px"])]
+        row += [_mean(one, "final_distance_px"), _mean(one, "improvement_px"), _mean(one, "final_distance_cm")]
+        times = one.get("decisions")
+        row += ["-"] * 3 if times is None else [f"{times['hertz']:.1f}", f"{times['p50']:.3f}", f"{times['p95']:.3f}"]
+        if with_deadline:
+            row += (
+                ["-"] * 3
+                if times is None
+                else [f"{times['max']:.3f}", f"{100 * times['missed_share']:.1f} %", f"{times['iterations_mean']:.1f}"]
+            )
+        rows.append(row)
+    return _aligned(rows)
+
+
+def strata_table(figures: Figures) -> str:
+    """Return success by direction, shape and distance of one method, and the causes of its failures."""
+    rows = [[f"{figures['method']}, by", "", "n", "within 3 px", "95 %", "final px"]]
+    for name, strata in figures["strata"].items():
+        for value, one in strata.items():
+            row = [name.replace("num_objects", "objects"), value, str(one["of"]), _rate(one), _interval(one)]
+            rows.append([*row, f"{one['final_distance_px']:.1f}"])
+    text = _aligned(rows)
+    if figures["causes"]:
+        text += "\nfailures: " + ", ".join(f"{name} {count}" for name, count in figures["causes"].items())
+    return text
+
+
+def shift_table(method: str, curve: Sequence[Figures]) -> str:
+    """Return success under each shift and its paired difference from the unshifted world."""
+    rows = [[f"{method}, shift", "n", "within 3 px", "95 %", "difference", "95 %"]]
+    for point in curve:
+        row = [point["shift"], str(point["success"]["of"]), _rate(point["success"]), _interval(point["success"])]
+        if "difference" in point:
+            found = point["difference"]
+            low, high = found["interval_95"]
+            row += [f"{100 * found['difference']:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
+        else:
+            row += ["", ""]
+        rows.append(row)
+    return _aligned(rows)
+
+
+def correlation_table(figures: Figures) -> str:
+    """Return the rank correlation of the objective and its terms with the true remaining distance."""
+    rows = [[f"{figures['method']}, rank correlation", "mean", "95 %", "decisions"]]
+    for name, one in figures["rank_correlation"].items():
+        if one["value"] is None:
+            rows.append([name, "-", "-", str(one["num_decisions"])])
+        else:
+            rows.append([name, f"{one['value']:.3f}", _range(one["low"], one["high"]), str(one["num_decisions"])])
+    return _aligned(rows)
+
+
+def comparison_text(comparison: Mapping[str, Any]) -> str:
+    """Return a comparison of two results files."""
+    lines = [f"first: {comparison['first']}", f"second: {comparison['second']}"]
+    for one in comparison["comparisons"]:
+        success, distance = one["success"], one["final_distance_px"]
+        low, high = success["interval_95"]
+        name = one["first"] if one["first"] == one["second"] else f"{one['first']} and {one['second']}"
+        world = "" if one["shift"] == "none" else f", {one['shift']}"
+        lines += [
+            f"{name}{world}: {one['num_pairs']} pairs, {one['num_tasks']} tasks",
+            f"  success {100 * success['first']:.1f} % and {100 * success['second']:.1f} %: "
+            f"{100 * success['difference']:+.1f} points (95 % {100 * low:+.1f} to {100 * high:+.1f}), "
+            f"p = {success['p_value']:.3g} ({success['test']}; only first {success['only_first']}, "
+            f"only second {success['only_second']})",
+            f"  final distance {distance['difference']:+.2f} px (95 % {distance['interval_95'][0]:+.2f} to "
+            f"{distance['interval_95'][1]:+.2f}, {distance['interval']})",
+        ]
+    return "\n".join(lines)
+
+
+def _rate(share: Figures) -> str:
+    return f"{100 * share['rate']:.1f} %"
+
+
+def _interval(share: Figures) -> str:
+    low, high = share["interval_95"]
+    return f"{100 * low:.1f}-{100 * high:.1f}"
+
+
+def _points(part: Figures) -> str:
+    low, high = part["interval_95"]
+    return f"{100 * part['share']:5.1f} points (95 % {100 * low:.1f} to {100 * high:.1f})"
+
+
+def _mean(figures: Figures, name: str) -> str:
+    if name not in figures:
+        return "-"
+    found = figures[name]
+    if found["interval_95"] is None:
+        return f"{found['mean']:.1f}"
+    half = (found["interval_95"][1] - found["interval_95"][0]) / 2
+    return f"{found['mean']:.1f} ± {half:.1f}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
