@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage, stats
@@ -13,12 +17,15 @@ __all__ = [
     "Interval",
     "bootstrap_interval",
     "expected_pixels",
+    "lpips",
     "masked_psnr",
     "mode_pixels",
     "motion_bin",
     "pixel_errors",
     "psnr",
+    "random_regret",
     "rank_correlation",
+    "require_lpips",
     "ssim",
     "top_k_regret",
 ]
@@ -121,6 +128,50 @@ def ssim(frames: np.ndarray, predicted: np.ndarray, *, side: int = 11, sigma: fl
     luminance = (2 * mean_x * mean_y + low_1) / (mean_x**2 + mean_y**2 + low_1)
     structure = (2 * product + low_2) / (square + low_2)
     return np.mean(luminance * structure, axis=(-3, -2, -1))
+
+
+def lpips(frames: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Learned perceptual distance of each frame; 0 is the same picture.
+
+    Zhang, Isola, Efros, Shechtman and Wang (2018), "The Unreasonable Effectiveness of Deep Features as a Perceptual
+    Metric", AlexNet, version 0.1 of the authors' package, which fetches AlexNet's weights when first used.
+
+    Args:
+        frames: `[..., H, W, C]` float in [0, 1].
+        predicted: `[..., H, W, C]`.
+
+    Returns:
+        `[...]` float64.
+
+    Raises:
+        ImportError: the extra is not installed.
+        ValueError: shapes differ.
+        TypeError: not floating point.
+    """
+    frames, predicted = _checked(frames, predicted)
+    torch, network = require_lpips()
+    shape = frames.shape
+    pairs = [
+        torch.from_numpy(np.moveaxis(2.0 * array.reshape(-1, *shape[-3:]) - 1.0, -1, 1).astype(np.float32))
+        for array in (frames, predicted)
+    ]
+    with torch.no_grad():
+        distances = network(*pairs)
+    return np.asarray(distances.numpy(), np.float64).reshape(shape[:-3])
+
+
+@functools.cache
+def require_lpips() -> tuple[Any, Any]:
+    """PyTorch and the network of `lpips`.
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+    try:
+        package, torch = importlib.import_module("lpips"), importlib.import_module("torch")
+    except ImportError as error:
+        raise ImportError(f"LPIPS is not installed ({error}): pip install 'visual-foresight[lpips]'") from error
+    return torch, package.LPIPS(net="alex", verbose=False).eval()
 
 
 def bootstrap_interval(
@@ -231,7 +282,8 @@ def rank_correlation(predicted: np.ndarray, true: np.ndarray) -> float:
 def top_k_regret(predicted: np.ndarray, true: np.ndarray, k: int = 1) -> float:
     """What trusting the predicted costs loses: best true cost among the `k` predicted best, less the best of all.
 
-    In the unit of the true cost, never negative; 0 when the true best is among the `k`.
+    In the unit of the true cost, never negative; 0 when the true best is among the `k`. Equal predicted costs count in
+    the order given.
 
     Raises:
         ValueError: the shapes differ, there are fewer than two candidates, or `k` is not among 1..K.
@@ -241,6 +293,22 @@ def top_k_regret(predicted: np.ndarray, true: np.ndarray, k: int = 1) -> float:
         raise ValueError(f"k must be between 1 and the {len(true)} candidates, got {k}")
     chosen = np.argsort(predicted, kind="stable")[:k]
     return float(true[chosen].min() - true.min())
+
+
+def random_regret(true: np.ndarray, k: int = 1) -> float:
+    """What `top_k_regret` is on average where nothing tells the candidates apart: `k` of them are drawn at random.
+
+    The i-th best of K is the best drawn one with probability `C(K - i, k - 1) / C(K, k)`.
+
+    Raises:
+        ValueError: there are fewer than two candidates, or `k` is not among 1..K.
+    """
+    true, _ = _costs(true, true)
+    total = len(true)
+    if not 1 <= k <= total:
+        raise ValueError(f"k must be between 1 and the {total} candidates, got {k}")
+    shares = np.array([math.comb(total - rank, k - 1) for rank in range(1, total + 1)]) / math.comb(total, k)
+    return float((np.sort(true) * shares).sum() - true.min())
 
 
 def _checked(frames: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

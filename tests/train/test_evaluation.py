@@ -11,9 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import world  # noqa: E402
 
-from visual_foresight import evaluation, metrics  # noqa: E402
+from visual_foresight import evaluation, metrics, pixel_accuracy  # noqa: E402
 from visual_foresight.backend import silence_start_up  # noqa: E402
+from visual_foresight.episode import Episode  # noqa: E402
 from visual_foresight.frames import to_float  # noqa: E402
+from visual_foresight.replay import replay  # noqa: E402
 
 silence_start_up()
 
@@ -90,11 +92,98 @@ def test_the_pixel_figures_are_those_of_the_simulator(predictor, report):
                 errors[name].setdefault(motion, []).append(value)
     assert set(report["pixels"]) == {"5"}  # nine frames do not reach ten steps
     for name, bins in errors.items():
-        assert set(bins) == set(report["pixels"]["5"])
+        assert set(bins) == set(report["pixels"]["5"]) - {"moved"}
         for motion, values in bins.items():
             found = report["pixels"]["5"][motion]["visible"][name]
             assert found["count"] == len(values)
             np.testing.assert_allclose(found["mean"], np.mean(values), rtol=1e-3, atol=1e-4)
+
+
+def make_predictor(**options):
+    from visual_foresight.predictor import PredictorConfig, VideoPredictor
+
+    sizes = {"image_height": 16, "image_width": 16, "action_size": 2, "state_size": 2, "width": 0.25, "num_masks": 2}
+    return VideoPredictor(PredictorConfig(backbone="fast", **sizes, **options))
+
+
+@pytest.fixture(scope="module")
+def leaping():
+    return make_predictor(stride=3, context_frames=1)
+
+
+def test_a_leaping_predictor_is_asked_for_every_step(leaping):
+    """Frames as `predict_frames` gives them; maps as the simulator's at the ends of leaps."""
+    from visual_foresight.simulator import LearnedSimulator
+
+    episodes = tracked(3)
+    windows = evaluation.evaluation_windows(episodes, 1, None)
+    starts = pixel_accuracy.start_maps(windows, 0)
+    said = replay(leaping, leaping.step, windows, 1, starts)
+    frames = to_float(np.stack([episode.frames for episode in episodes]))
+    arrays = [np.stack([getattr(episode, name) for episode in episodes]) for name in ("actions", "states")]
+    expected = leaping.predict_frames(frames, *arrays).frames
+    np.testing.assert_allclose(said.frames, np.clip(expected, 0, 1), atol=1e-5)
+    simulator = LearnedSimulator(leaping)
+    for index, episode in enumerate(episodes):
+        pixel = episode.extras["object_pixels"][0, :1]
+        start = simulator.start(episode.frames[:1], None, episode.states[:1], pixels=pixel)
+        rollout = simulator.rollout(start, episode.actions[None, :6], ("pixel_distributions",), every=3)
+        np.testing.assert_allclose(said.maps[index, [2, 5], :1], rollout.pixel_distributions[0], atol=1e-5)
+
+
+def test_a_leaping_predictor_looks_at_the_last_given_frame(leaping):
+    """With two frames given, it says what it says from the second of them alone."""
+    windows = evaluation.evaluation_windows(tracked(2), 1, None)
+    later = [window.window(1, window.num_frames - 1) for window in windows]
+    both, alone = replay(leaping, leaping.step, windows, 2), replay(leaping, leaping.step, later, 1)
+    np.testing.assert_array_equal(both.frames, alone.frames)
+
+
+def test_others_are_compared_on_the_same_windows(predictor, leaping):
+    """Paired: the difference is that of the means, the truth behind it the same, and self-comparison is nothing."""
+    report = evaluation.evaluate(predictor, tracked(5), compare={"same": predictor, "leaping": leaping}, batch_size=2)
+    alone = evaluation.evaluate(leaping, [from_the_second_frame(episode) for episode in tracked(5)], batch_size=2)
+    same, other = report["comparisons"]["same"], report["comparisons"]["leaping"]
+    assert (other["stride"], report["stride"], len(other["steps"])) == (3, 1, 7)
+    for step, row in enumerate(same["steps"]):
+        assert row["psnr_difference"] == {"mean": 0, "low": 0, "high": 0, "count": 5}
+        theirs, ours = other["steps"][step], report["steps"][step]
+        assert theirs["psnr"]["mean"] == pytest.approx(alone["steps"][step]["psnr"]["mean"], rel=1e-4)
+        assert theirs["psnr_difference"]["mean"] == pytest.approx(ours["psnr"]["mean"] - theirs["psnr"]["mean"])
+    for motion, places in other["pixels"]["5"].items():
+        ours = report["pixels"]["5"][motion]["visible"]
+        assert places["visible"]["no_motion"] == ours["no_motion"]
+        difference = places["visible"]["expected_difference"]["mean"]
+        assert difference == pytest.approx(places["visible"]["expected"]["mean"] - ours["expected"]["mean"])
+
+
+def from_the_second_frame(episode):
+    """From the second frame on: where a predictor of two context frames begins to predict."""
+    return episode.window(1, episode.num_frames - 1)
+
+
+def test_the_bin_of_moved_objects_holds_the_two_that_moved(report):
+    bins = report["pixels"]["5"]
+    assert "moved" in bins and {"small", "large"} & set(bins)
+    parts = [bins[name]["visible"]["no_motion"]["mean"] for name in ("small", "large") if name in bins]
+    assert min(parts) - 1e-9 <= bins["moved"]["visible"]["no_motion"]["mean"] <= max(parts) + 1e-9
+
+
+def test_the_moving_region_is_what_changed_in_truth_and_its_rim():
+    """A pixel that changed, and 2 px about it; what is predicted has no say in it."""
+    frames = np.zeros((3, 16, 16, 3), np.uint8)
+    frames[2, 8, 8] = 255
+    truth, copy, moving = evaluation._truth([Episode(frames)], 1)
+    assert truth.shape == copy.shape == (1, 2, 16, 16, 3)
+    assert not moving[0, 0].any()
+    assert moving[0, 1].sum() == 25 and moving[0, 1, 6:11, 6:11].all()
+
+
+def test_lpips_needs_its_extra(predictor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    metrics.require_lpips.cache_clear()
+    with pytest.raises(ImportError, match=r"pip install 'visual-foresight\[lpips\]'"):
+        evaluation.evaluate(predictor, tracked(1), lpips=True)
 
 
 def test_no_figure_depends_on_the_batch(predictor, report):
@@ -143,4 +232,10 @@ def test_the_command_prints_tables_and_json(predictor, tmp_path, command, refuse
     assert (plain["episodes"], len(plain["steps"]), plain["pixels"]) == (2, 2, {})
     assert "--limit must be at least 1" in refused(*words, "--limit=0")
     assert "does not exist" in refused("evaluate", "--model_dir", tmp_path / "model", "--data_dir", tmp_path / "none")
+    predictor.save(tmp_path / "other")
+    answer = command(*words, "--limit=2", "--quiet", "--compare", tmp_path / "other")
+    assert answer.code == 0 and f"{tmp_path / 'model'} less others" in answer.out
+    assert "is named twice" in refused(*words, "--compare", tmp_path / "model")
+    assert "which predictor" in refused("evaluate", "--data_dir", tmp_path / "data")
+    assert "on what" in refused("evaluate", "--model_dir", tmp_path / "model")
     assert "unknown preset 'push_fats'" in refused("evaluate", "--model_dir=push_fats", "--data_dir", tmp_path / "data")

@@ -1,5 +1,9 @@
 """Metrics against tf.image, slow NumPy versions and known answers."""
 
+import contextlib
+import itertools
+import types
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,6 +144,38 @@ def test_rank_correlation_and_regret_of_known_orders():
         metrics.top_k_regret(true, true, k=5)
     with pytest.raises(ValueError, match="same two or more"):
         metrics.rank_correlation(true, true[:3])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=6), st.data())
+def test_random_regret_is_the_mean_over_all_choices(true, data):
+    """Enumerated: every set of k candidates is as likely as any other."""
+    k = data.draw(st.integers(1, len(true)))
+    best = [min(chosen) for chosen in itertools.combinations(true, k)]
+    assert metrics.random_regret(np.array(true), k) == pytest.approx(np.mean(best) - min(true), abs=1e-9)
+
+
+def test_random_regret_refuses_impossible_choices():
+    with pytest.raises(ValueError, match="between 1 and the 3"):
+        metrics.random_regret(np.arange(3.0), 4)
+
+
+def test_lpips_asks_the_network_in_its_own_units(monkeypatch):
+    """Pictures in [-1, 1], colours first, one distance for each frame, in order."""
+
+    class Tensor(np.ndarray):
+        def numpy(self):
+            return np.asarray(self)
+
+    def network(first, second):
+        assert first.shape == (6, 3, 8, 9) and first.dtype == np.float32 and first.min() < -0.9 and first.max() <= 1
+        return np.abs(first - second).mean(axis=(1, 2, 3), keepdims=True).view(Tensor)
+
+    torch = types.SimpleNamespace(from_numpy=lambda array: array, no_grad=contextlib.nullcontext)
+    monkeypatch.setattr(metrics, "require_lpips", lambda: (torch, network))
+    frames, predicted = _frames(0, (2, 3, 8, 9, 3))
+    distances = metrics.lpips(frames, predicted)
+    np.testing.assert_allclose(distances, 2 * np.abs(frames - predicted).mean(axis=(2, 3, 4)), rtol=1e-5)
 
 
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=12), st.integers(0, 100))

@@ -1,4 +1,4 @@
-"""`visual-foresight evaluate`: figures of a predictor on recorded episodes, with intervals and baselines."""
+"""`visual-foresight evaluate`: a predictor on recorded episodes and on banks, with intervals and baselines."""
 
 from __future__ import annotations
 
@@ -6,51 +6,118 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-HELP = "measure a predictor on recorded episodes: PSNR, SSIM and pixel positions, beside doing nothing"
+HELP = "measure a predictor on recorded episodes or on a bank of labelled sequences, beside doing nothing and others"
+
+_COUNTS = ("limit", "batch_size", "context_frames", "sequence_length", "bank_scenes", "bank_sequences", "top")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
+    parser.add_argument("--model_dir", "--preset", help="predictor: a directory, a shipped name, or hf://...")
     parser.add_argument(
-        "--model_dir", "--preset", required=True, help="predictor: a directory, a shipped name, or hf://..."
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="MODEL_DIR",
+        help="other predictors, on the same windows and sequences",
     )
-    parser.add_argument("--data_dir", required=True, help="folder or file of episodes; the format is detected")
-    parser.add_argument("--context_frames", type=int, help="frames given (default: as the predictor was trained)")
-    parser.add_argument(
-        "--sequence_length", type=int, help="frames of each episode used (default: the shortest, up to 30)"
-    )
-    parser.add_argument("--limit", type=int, help="use at most this many episodes")
-    parser.add_argument("--batch_size", type=int, default=16, help="episodes computed together; changes no figure")
-    parser.add_argument(
-        "--preprocess", choices=("seed", "antialias", "none"), help="default: as the predictor was trained"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap; with --make_bank, of the bank")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    episodes = parser.add_argument_group("recorded episodes: pictures and pixel positions")
+    episodes.add_argument("--data_dir", help="folder or file of episodes; the format is detected")
+    episodes.add_argument("--context_frames", type=int, help="frames given (default: as each predictor was trained)")
+    episodes.add_argument(
+        "--sequence_length", type=int, help="frames of each episode used (default: the shortest, up to 30)"
+    )
+    episodes.add_argument("--limit", type=int, help="use at most this many episodes")
+    episodes.add_argument("--batch_size", type=int, default=16, help="episodes computed together; changes no figure")
+    episodes.add_argument(
+        "--preprocess", choices=("seed", "antialias", "none"), help="default: as the predictor was trained"
+    )
+    episodes.add_argument(
+        "--lpips", action="store_true", help="add the perceptual distance LPIPS (extra [lpips], slow)"
+    )
+    bank = parser.add_argument_group("banks: action sequences labelled by the true simulator")
+    bank.add_argument(
+        "--bank", metavar="FILE", help="a bank, or the name of a shipped one (push-seen-v1, push-novel-v1)"
+    )
+    bank.add_argument("--top", type=int, default=5, help="favourites whose best one counts in the top-k regret")
+    bank.add_argument("--make_bank", metavar="FILE", help="make a bank of VisualForesight/Push-v0, and nothing else")
+    bank.add_argument("--bank_scenes", type=int, help="use (or make) this many scenes")
+    bank.add_argument("--bank_sequences", type=int, help="use (or make) this many sequences of each scene")
+    bank.add_argument("--split", choices=("train", "novel"), default="train", help="objects of a bank that is made")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates and prints the report."""
-    for name in ("limit", "batch_size", "context_frames", "sequence_length"):
+    """Evaluates and prints the report, or makes a bank."""
+    for name in _COUNTS:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
+    if args.make_bank:
+        return _make_bank(args)
+    if not args.model_dir:
+        raise ValueError("which predictor? pass --model_dir (a directory, a shipped name, or hf://...)")
+    if not args.data_dir and not args.bank:
+        raise ValueError("on what? pass --data_dir (recorded episodes), --bank (such as push-seen-v1), or both")
+    if args.data_dir:
+        from visual_foresight.formats import find_shards
+
+        find_shards(args.data_dir)  # a wrong folder is answered before the predictor is loaded
+    bank = _load_bank(args)
+    predictors = _load_predictors([args.model_dir, *args.compare])
+    report: dict[str, Any] = {"model": str(args.model_dir), **_versions()}
+    if args.data_dir:
+        report |= _evaluate_episodes(args, predictors)
+    if bank is not None:
+        report["bank"] = _evaluate_bank(args, predictors, bank)
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        from visual_foresight.cli.evaluation_tables import as_text
+
+        print(as_text(report))
+    return 0
+
+
+def _load_predictors(names: list[str]) -> dict[str, Any]:
+    from visual_foresight.predictor.predictor import VideoPredictor
+
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is named twice; compare a predictor with others")
+    return {name: VideoPredictor.from_preset(name) for name in names}
+
+
+def _load_bank(args: argparse.Namespace) -> Any:
+    if not args.bank:
+        return None
+    from visual_foresight.bank import Bank
+
+    bank = Bank.load(args.bank)
+    if args.bank_scenes or args.bank_sequences:
+        bank = bank.smaller(args.bank_scenes, args.bank_sequences)
+    return bank
+
+
+def _evaluate_episodes(args: argparse.Namespace, predictors: Mapping[str, Any]) -> dict[str, Any]:
     from tqdm import tqdm
 
     from visual_foresight.evaluation import evaluate
-    from visual_foresight.formats import find_shards, read_episodes
-    from visual_foresight.predictor.predictor import VideoPredictor
+    from visual_foresight.formats import read_episodes
 
-    find_shards(args.data_dir)  # a wrong folder is answered before the predictor is loaded
-    predictor = VideoPredictor.from_preset(args.model_dir)
+    predictor = predictors[args.model_dir]
     preprocess = args.preprocess or predictor.metadata.get("preprocessing", {}).get("preprocess", "seed")
+    uses_state = any(one.config.use_state for one in predictors.values())
     reading = read_episodes(
         args.data_dir,
         preprocess=preprocess,
         image_size=predictor.config.image_size,
-        use_state=predictor.config.use_state,
+        use_state=uses_state,
         max_frames=args.sequence_length,
     )
     episodes = list(itertools.islice(reading, args.limit))
@@ -58,59 +125,57 @@ def run(args: argparse.Namespace) -> int:
         report = evaluate(
             predictor,
             episodes,
+            compare={name: one for name, one in predictors.items() if name != args.model_dir},
             context_frames=args.context_frames,
             sequence_length=args.sequence_length,
             batch_size=args.batch_size,
             seed=args.seed,
+            lpips=args.lpips,
             on_batch=lambda done: bar.update(done - bar.n),
         )
-    report = {"model": str(args.model_dir), "data": str(args.data_dir), "preprocess": preprocess, **report}
-    print(json.dumps(report, indent=2) if args.json else as_text(report))
+    return {"data": str(args.data_dir), "preprocess": preprocess, **report}
+
+
+def _evaluate_bank(args: argparse.Namespace, predictors: Mapping[str, Any], bank: Any) -> dict[str, Any]:
+    from visual_foresight.bank import bank_regret
+
+    figures = {
+        name: bank_regret(predictor, bank, top=args.top, seed=args.seed) for name, predictor in predictors.items()
+    }
+    return {"name": str(args.bank), "protocol": dict(bank.protocol), "predictors": figures}
+
+
+def _make_bank(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from visual_foresight.bank import Bank
+    from visual_foresight.envs.bank_making import BankSettings, make_bank
+
+    usual = BankSettings()
+    settings = BankSettings(
+        num_scenes=args.bank_scenes or usual.num_scenes,
+        num_sequences=args.bank_sequences or usual.num_sequences,
+        split=args.split,
+        seed=args.seed,
+    )
+    Bank.check_name(args.make_bank)
+    with tqdm(total=settings.num_scenes, unit="scene", file=sys.stderr, disable=args.quiet or args.json) as bar:
+        bank = make_bank(settings, on_scene=lambda done: bar.update(done - bar.n))
+    bank.save(args.make_bank)
+    facts = {
+        "bank": args.make_bank, "sha256": bank.sha256, "scenes": bank.num_scenes, "sequences": bank.num_sequences,
+        "horizon": bank.horizon, "protocol": dict(bank.protocol),
+    }  # fmt: skip
+    made = f"{bank.num_scenes} scenes x {bank.num_sequences} sequences x {bank.horizon} steps"
+    print(json.dumps(facts, indent=2) if args.json else f"{args.make_bank}: {made}, {bank.sha256[:12]}")
     return 0
 
 
-def as_text(report: dict[str, Any]) -> str:
-    """The report as tables, every figure with its 95 % interval."""
-    lines = [
-        f"{report['episodes']} episodes, {report['context_frames']} frames given, "
-        f"{len(report['steps'])} predicted; mean [95 % bootstrap interval over episodes]",
-        "",
-        f"{'step':>5}{'PSNR [dB]':>22}{'copy':>8}{'moving region':>22}{'copy':>8}{'SSIM':>22}{'copy':>8}",
-    ]
-    rows = [(str(index), row) for index, row in enumerate(report["steps"], start=1)] + [("mean", report["mean"])]
-    for name, row in rows:
-        lines.append(
-            f"{name:>5}{_cell(row['psnr'], 2)}{_number(row['copy_psnr'], 2)}{_cell(row['moving_psnr'], 2)}"
-            f"{_number(row['copy_moving_psnr'], 2)}{_cell(row['ssim'], 3)}{_number(row['copy_ssim'], 3)}"
-        )
-    if report["pixels"]:
-        lines += [
-            "",
-            "error of designated pixels [px]: expected distance of the map, distance of its mean and its mode",
-        ]
-        lines.append(
-            f"{'steps':>5}  {'moved':<8}{'seen':<9}{'expected':>22}{'mean':>8}{'mode':>8}{'no motion':>11}{'n':>6}"
-        )
-    for horizon, bins in report["pixels"].items():
-        for motion, places in bins.items():
-            for seen, row in places.items():
-                others = "".join(_number(row[name], 2) for name in ("mean", "mode"))
-                lines.append(
-                    f"{horizon:>5}  {_BIN_WORDS[motion]:<8}{seen:<9}{_cell(row['expected'], 2)}{others}"
-                    f"{_number(row['no_motion'], 2):>11}{row['expected']['count']:>6}"
-                )
-    return "\n".join(lines)
+def _versions() -> dict[str, Any]:
+    import keras
 
+    import visual_foresight
+    from visual_foresight.backend import backend_name
 
-_BIN_WORDS = {"still": "< 2 px", "small": "2-5 px", "large": "> 5 px"}
-
-
-def _cell(interval: dict[str, Any], digits: int) -> str:
-    if interval["mean"] is None:
-        return f"{'-':>22}"
-    text = f"{interval['mean']:.{digits}f} [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]"
-    return f"{text:>22}"
-
-
-def _number(interval: dict[str, Any], digits: int) -> str:
-    return f"{'-':>8}" if interval["mean"] is None else f"{interval['mean']:>8.{digits}f}"
+    versions = {"visual_foresight": visual_foresight.__version__, "keras": keras.__version__, "backend": backend_name()}
+    return {"versions": versions}

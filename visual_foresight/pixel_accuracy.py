@@ -1,0 +1,112 @@
+"""How far predicted maps of designated pixels are from where the pixels really went, by how far they moved.
+
+Letters: P predicted steps, M designated pixels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from visual_foresight import metrics
+from visual_foresight.episode import Episode
+
+__all__ = ["HORIZONS", "PIXEL_FIGURES", "interval", "pixel_rows", "start_maps", "summarise_pixels", "with_differences"]
+
+HORIZONS = (5, 10, 15)
+"""Steps of true actions after which the error of designated pixels is reported, as far as the episodes reach."""
+
+PIXEL_FIGURES = ("expected", "mean", "mode", "no_motion")
+MOVED = "moved"
+"""The two bins of objects that moved together: 2 px and more."""
+
+
+def start_maps(windows: Sequence[Episode], now: int) -> np.ndarray:
+    """`[B, H, W, M]` maps of the designated pixels in the last given frame; those outside are put on the border."""
+    from visual_foresight.simulator import pixel_maps
+
+    height, width = windows[0].image_size
+    pixels = np.stack([window.extras["object_pixels"][now] for window in windows])
+    pixels = np.clip(np.nan_to_num(pixels), 0, [height - 1, width - 1])
+    return np.stack([np.moveaxis(pixel_maps(points, (height, width)), 0, -1) for points in pixels])
+
+
+def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) -> list[dict[str, Any]]:
+    """Errors of every pixel that the last given frame shows, at every horizon.
+
+    Args:
+        window: with the extras `object_pixels` `[T, M, 2]`, `object_hidden` `[T, M]` and perhaps `object_present`.
+        maps: `[P, M, H, W]`.
+        context: frames given.
+        episode: number of the window.
+
+    Returns:
+        A row for each pixel and horizon. Which rows there are depends on the truth alone, so that those of two
+        predictors on the same window pair up.
+    """
+    now = context - 1
+    pixels, hidden = window.extras["object_pixels"].astype(np.float64), window.extras["object_hidden"].astype(bool)
+    limits = np.array(window.image_size) - 0.5
+    inside = np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))  # [T, M]
+    present = window.extras.get("object_present", np.ones_like(hidden)).astype(bool)
+    rows = []
+    for horizon in HORIZONS:
+        then = now + horizon
+        if then >= window.num_frames:
+            break
+        for index in np.flatnonzero(present[now] & inside[now] & inside[then] & ~hidden[now]):
+            moved = float(np.linalg.norm(pixels[then, index] - pixels[now, index]))
+            errors = metrics.pixel_errors(maps[horizon - 1, index], pixels[then, index])
+            rows.append(
+                {
+                    "episode": episode,
+                    "horizon": horizon,
+                    "bin": metrics.MOTION_BINS[int(metrics.motion_bin(np.asarray(moved)))],
+                    "seen": "hidden" if hidden[then, index] else "visible",
+                    "no_motion": moved,
+                    **{name: float(value) for name, value in errors.items()},
+                }
+            )
+    return rows
+
+
+def with_differences(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of another predictor with "expected_difference": how much larger its error is than ours, pixel by pixel."""
+    return [
+        {**other, "expected_difference": other["expected"] - ours["expected"]}
+        for ours, other in zip(rows, others, strict=True)
+    ]
+
+
+def summarise_pixels(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """Horizon -> motion bin ("still", "small", "large", and "moved": the last two) -> "visible", "hidden" -> figure."""
+    summary: dict[str, Any] = {}
+    names = [name for name in (*PIXEL_FIGURES, "expected_difference") if rows and name in rows[0]]
+    for horizon in sorted({row["horizon"] for row in rows}):
+        for motion in (*metrics.MOTION_BINS, MOVED):
+            bins = metrics.MOTION_BINS[1:] if motion == MOVED else (motion,)
+            for seen in ("visible", "hidden"):
+                chosen = [
+                    row for row in rows if row["horizon"] == horizon and row["bin"] in bins and row["seen"] == seen
+                ]
+                if chosen:
+                    place = summary.setdefault(str(horizon), {}).setdefault(motion, {})
+                    place[seen] = {name: _by_episode(chosen, name, seed) for name in names}
+    return summary
+
+
+def _by_episode(rows: Sequence[dict[str, Any]], name: str, seed: int) -> dict[str, Any]:
+    """The items of the bootstrap are episodes: pixels of one episode share its robot, its light and its luck."""
+    episodes: dict[int, list[float]] = {}
+    for row in rows:
+        episodes.setdefault(row["episode"], []).append(row[name])
+    return interval(np.array([np.mean(values) for values in episodes.values()]), seed)
+
+
+def interval(values: np.ndarray, seed: int) -> dict[str, Any]:
+    """Mean and 95 % bootstrap interval of `[N]` items, JSON-plain: a figure over nothing is null."""
+    fields = dataclasses.asdict(metrics.bootstrap_interval(values, seed=seed))
+    return {name: None if value != value else value for name, value in fields.items()}
