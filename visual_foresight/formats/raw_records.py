@@ -17,6 +17,7 @@ import io
 import mmap
 import os
 import struct
+import tokenize
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,9 +73,9 @@ def raw_features(episode: Episode) -> dict[str, bytes | np.ndarray]:
     """Return the features that hold an episode's frames, actions and states."""
     rows = {name: getattr(episode, name) for name in ("actions", "states")}
     features: dict[str, bytes | np.ndarray] = {FRAMES_KEY: store_array(episode.frames)}
-    checksums = [zlib.crc32(np.ascontiguousarray(frame)) for frame in episode.frames]
+    checksums = [zlib.crc32(np.ascontiguousarray(frame).data) for frame in episode.frames]
     for name, value in rows.items():
-        checksums.append(_NO_ROWS if value is None else zlib.crc32(np.ascontiguousarray(value)))
+        checksums.append(_NO_ROWS if value is None else zlib.crc32(np.ascontiguousarray(value).data))
         if value is not None:
             features[PREFIX + name] = store_array(value)
     features[PREFIX + "checksums"] = store_array(np.array(checksums, np.uint32))
@@ -113,7 +114,10 @@ def _parse_npy_header(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Parse a header; most records of a data set share theirs, and NumPy's own parsing is slow."""
     stream = io.BytesIO(header)
     np.lib.format.read_magic(stream)
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError):  # NumPy reads it with Python's own tokenizer
+        raise ValueError("the header of an array is damaged") from None
     if fortran_order or dtype.hasobject:
         raise ValueError(f"an array is stored with dtype {dtype}, fortran_order={fortran_order}: expected plain rows")
     return shape, dtype
