@@ -82,16 +82,15 @@ def with_differences(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, 
 
 
 def summarise_pixels(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Horizon -> motion bin ("still", "small", "large", and "moved": the last two) -> "visible", "hidden" -> figure."""
+    """Horizon -> motion bin -> "visible", "hidden" or "any" -> figure; the bin "moved" is "small" and "large"."""
     summary: dict[str, Any] = {}
     names = [name for name in (*PIXEL_FIGURES, "expected_difference") if rows and name in rows[0]]
     for horizon in sorted({row["horizon"] for row in rows}):
         for motion in (*metrics.MOTION_BINS, MOVED):
             bins = metrics.MOTION_BINS[1:] if motion == MOVED else (motion,)
-            for seen in ("visible", "hidden"):
-                chosen = [
-                    row for row in rows if row["horizon"] == horizon and row["bin"] in bins and row["seen"] == seen
-                ]
+            of_bin = [row for row in rows if row["horizon"] == horizon and row["bin"] in bins]
+            for seen in ("visible", "hidden", "any"):
+                chosen = [row for row in of_bin if seen in ("any", row["seen"])]
                 if chosen:
                     place = summary.setdefault(str(horizon), {}).setdefault(motion, {})
                     place[seen] = {name: _by_episode(chosen, name, seed) for name in names}

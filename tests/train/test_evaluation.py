@@ -165,6 +165,7 @@ def from_the_second_frame(episode):
 def test_the_bin_of_moved_objects_holds_the_two_that_moved(report):
     bins = report["pixels"]["5"]
     assert "moved" in bins and {"small", "large"} & set(bins)
+    assert bins["moved"]["any"] == bins["moved"]["visible"]  # nothing is hidden in this world
     parts = [bins[name]["visible"]["no_motion"]["mean"] for name in ("small", "large") if name in bins]
     assert min(parts) - 1e-9 <= bins["moved"]["visible"]["no_motion"]["mean"] <= max(parts) + 1e-9
 

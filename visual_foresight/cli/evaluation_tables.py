@@ -66,7 +66,9 @@ def _pixel_lines(name: str, pixels: dict[str, Any]) -> Iterator[str]:
     yield f"{'steps':>5}  {'moved':<8}{'seen':<9}{'expected':>22}{'mean':>8}{'mode':>8}{'no motion':>11}{'n':>6}"
     for horizon, bins in pixels.items():
         for motion, places in bins.items():
-            for seen, row in places.items():
+            shown = [seen for seen in places if seen != "any" or len(places) > 2]  # else it repeats the only other
+            for seen in shown:
+                row = places[seen]
                 others = "".join(_number(row[figure], 2) for figure in ("mean", "mode"))
                 yield (
                     f"{horizon:>5}  {_BIN_WORDS[motion]:<8}{seen:<9}{_cell(row['expected'], 2)}{others}"
