@@ -1,11 +1,16 @@
 """A world small enough to be exact: a finger that pushes a disc on a table, seen from above, in pixels."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.rollout import Rollout
+
+sys.path.insert(0, str(Path(__file__).parent))  # `objective_cases` beside the tests is imported by name
 
 
 class DiscWorld:
