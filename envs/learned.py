@@ -189,10 +189,10 @@ class LearnedPushEnv(gymnasium.Env):
         return self.simulator.start(*arguments, **options)
 
     def rollout(
-        self, start: SimulatorStart | None, actions: np.ndarray, outputs: Sequence[str] = ("states",)
+        self, start: SimulatorStart | None, actions: np.ndarray, outputs: Sequence[str] = ("states",), every: int = 1
     ) -> Rollout:
         """Branch a scene (None: the present one) into K futures; see `LearnedSimulator.rollout`."""
-        return self.simulator.rollout(self.current if start is None else start, actions, outputs)
+        return self.simulator.rollout(self.current if start is None else start, actions, outputs, every)
 
     def render(self) -> np.ndarray | None:
         """The predicted frame, uint8 [H, W, 3]."""
@@ -309,9 +309,24 @@ class LearnedPushVectorEnv(VectorEnv):
         """Encode a scene for `rollout`; see `LearnedSimulator.start`."""
         return self.simulator.start(*arguments, **options)
 
-    def rollout(self, start: SimulatorStart, actions: np.ndarray, outputs: Sequence[str] = ("states",)) -> Rollout:
+    @property
+    def stride(self) -> int:
+        """Control steps that one call of the network leaps over; `every` of a rollout that planners ask for."""
+        return self.simulator.stride
+
+    def rollout(
+        self, start: SimulatorStart, actions: np.ndarray, outputs: Sequence[str] = ("states",), every: int = 1
+    ) -> Rollout:
         """Branch one scene into K futures; see `LearnedSimulator.rollout`."""
-        return self.simulator.rollout(start, actions, outputs)
+        return self.simulator.rollout(start, actions, outputs, every)
+
+    def advance(self, start: SimulatorStart, actions: np.ndarray) -> SimulatorStart:
+        """Imagine one control step of N scenes; see `LearnedSimulator.advance`."""
+        return self.simulator.advance(start, actions)
+
+    def cost_gradient(self, start: SimulatorStart, objective: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Costs and their gradients by the actions; see `LearnedSimulator.cost_gradient`."""
+        return self.simulator.cost_gradient(start, objective, actions)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The predicted frames, one uint8 [H, W, 3] for each scene."""

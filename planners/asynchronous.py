@@ -99,7 +99,8 @@ class AsynchronousMPC:
     What is executed depends on how long planning takes, so equal seeds do not give equal episodes.
 
     Args:
-        simulator: see :class:`Simulator`. It is used from one thread at a time, never from the caller's.
+        simulator: see :class:`Simulator`. It is used from one thread at a time, never from the caller's. One that has
+            ``advance(start, actions [1, A])`` imagines the decided steps once and not with every candidate.
         planner: any planner; its horizon begins when its plan is ready.
         objective: what to reach.
         action_space: Box of one environment.
@@ -255,3 +256,18 @@ class AsynchronousMPC:
         plan = self.planner.plan(costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, **warm)
         seconds = clock() - began
         return _Timed(replace(plan, seconds=seconds), first_step, seconds)
+
+    def _costs_behind(self, start: Any, decided: np.ndarray) -> CostFn:
+        """Costs of what follows the decided actions [D, A]."""
+        advance = getattr(self.simulator, "advance", None)
+        if advance is not None:  # the decided part is the same for every candidate: imagine it once
+            for action in decided:
+                start = advance(start, action[None])
+            return cost_function(self.simulator, start, self.objective)
+        costs = cost_function(self.simulator, start, Later(self.objective, len(decided)))
+
+        def cost_of_continuations(candidates: np.ndarray) -> np.ndarray:
+            prefix = np.broadcast_to(decided, (len(candidates), *decided.shape))
+            return costs(np.concatenate([prefix, candidates], axis=1))
+
+        return cost_of_continuations

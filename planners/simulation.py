@@ -13,10 +13,13 @@ from visual_foresight.rollout import Rollout
 
 
 class Simulator(Protocol):
-    """Anything that encodes a scene once and rolls candidates out from it; may also offer ``cost_function``.
+    """Anything that encodes a scene once and rolls candidates out from it. It may also offer:
 
-    ``cost_function(start, objective)``, where there is one, returns a function of candidates [K, H, A] to costs [K]:
-    rollout and objective compiled into one call.
+    ``stride``: control steps between the moments at which it is cheap to look at the scene; ``rollout`` then takes
+    ``every``, and planners ask with ``every=stride``.
+    ``cost_function(start, objective)``: a function of candidates [K, H, A] to costs [K], in place of rollout and
+    objective.
+    ``cost_gradient(start, objective, candidates)``: costs [K] and their gradients [K, H, A].
     """
 
     def start(self, frames: Any, actions: Any, states: Any, *, pixels: Any = None) -> Any:
@@ -28,16 +31,71 @@ class Simulator(Protocol):
         ...
 
 
+class SimulatedCost:
+    """Costs of candidates by a simulator and an objective: what a planner is given.
+
+    Args:
+        simulator: see :class:`Simulator`.
+        start: the scene.
+        objective: what to reach.
+    """
+
+    def __init__(self, simulator: Simulator, start: Any, objective: Objective) -> None:
+        """Find out what to ask for."""
+        self._simulator, self._start, self._objective = simulator, start, objective
+        wanted = [pixel_output(simulator) if name == "pixels" else name for name in objective.outputs]
+        self._outputs = tuple(dict.fromkeys(wanted))
+
+    def __call__(self, candidates: np.ndarray) -> np.ndarray:
+        """Candidates [K, H, A] to costs [K]."""
+        if not self._outputs:  # costs of the actions alone need no future
+            return self._objective(Rollout(actions=candidates))
+        return self._objective(rollout_at_stride(self._simulator, self._start, candidates, self._outputs))
+
+    def gradient(self, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Costs [K] and their gradients [K, H, A], through the simulator.
+
+        Raises:
+            ValueError: the simulator has no gradients.
+        """
+        cost_gradient = getattr(self._simulator, "cost_gradient", None)
+        if cost_gradient is None:
+            raise ValueError(
+                f"{type(self._simulator).__name__} has no gradients: plan with the learned simulator, or with a planner "
+                "that needs costs only (CEM, ICEM, MPPI, RandomShooting)"
+            )
+        stride = simulator_stride(self._simulator)
+        padded = _whole_leaps(np.asarray(candidates, np.float32), stride)
+        costs, gradients = cost_gradient(self._start, self._objective, padded)
+        return costs, gradients[:, : candidates.shape[1]]
+
+
 def cost_function(simulator: Simulator, start: Any, objective: Objective) -> CostFn:
-    """Candidates [K, H, A] to costs [K]: the simulator's compiled function, or else rollout and objective."""
-    compiled = getattr(simulator, "cost_function", None)
-    if compiled is not None:
-        return compiled(start, objective)
-    wanted = [pixel_output(simulator) if name == "pixels" else name for name in objective.outputs]
-    outputs = tuple(dict.fromkeys(wanted))
-    if not outputs:  # costs of the actions alone need no future
-        return lambda candidates: objective(Rollout(actions=candidates))
-    return lambda candidates: objective(simulator.rollout(start, candidates, outputs=outputs))
+    """Candidates [K, H, A] to costs [K]: the simulator's own function, or else rollout and objective."""
+    own = getattr(simulator, "cost_function", None)
+    return SimulatedCost(simulator, start, objective) if own is None else own(start, objective)
+
+
+def simulator_stride(simulator: Any) -> int:
+    """Control steps between the moments at which a simulator shows the scene."""
+    return int(getattr(simulator, "stride", 1))
+
+
+def rollout_at_stride(simulator: Simulator, start: Any, actions: np.ndarray, outputs: tuple[str, ...]) -> Rollout:
+    """Roll out [K, T, A], looking at the scene as rarely as the simulator's stride says.
+
+    A horizon that is no multiple of the stride ends with standing still: the rollout then is as much longer.
+    """
+    stride = simulator_stride(simulator)
+    if stride == 1:
+        return simulator.rollout(start, actions, outputs=outputs)
+    asked: Any = simulator
+    return asked.rollout(start, _whole_leaps(actions, stride), outputs=outputs, every=stride)
+
+
+def _whole_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
+    missing = -actions.shape[1] % stride
+    return np.pad(actions, ((0, 0), (0, missing), (0, 0))) if missing else actions
 
 
 def pixel_output(simulator: Simulator) -> str:

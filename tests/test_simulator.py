@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import visual_foresight as vf
 from visual_foresight.frames import to_float, to_uint8
+from visual_foresight.planners.objectives import PixelDistance
+from visual_foresight.planners.simulation import SimulatedCost
 from visual_foresight.simulator import SimulatorStart, pixel_maps
 
 OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
@@ -18,13 +20,17 @@ def lively(config: vf.PredictorConfig) -> vf.VideoPredictor:
     predictor = vf.VideoPredictor(config)
     rng = np.random.default_rng(3)
     for variable in predictor.trainable_variables:
-        variable.assign(variable + 0.15 * rng.standard_normal(variable.shape).astype(np.float32))
+        variable.assign(variable + 0.06 * rng.standard_normal(variable.shape).astype(np.float32))
     return predictor
 
 
-@pytest.fixture(scope="module")
-def predictor():
-    return lively(vf.PredictorConfig(backbone="fast", action_size=2, state_size=2, num_masks=2, width=0.25))
+STRIDES = {1: {}, 3: {"stride": 3, "context_frames": 1, "kernel_size": 9}}
+
+
+@pytest.fixture(scope="module", params=STRIDES, ids="stride {}".format)
+def predictor(request):
+    sizes = STRIDES[request.param]
+    return lively(vf.PredictorConfig(backbone="fast", action_size=2, state_size=2, num_masks=2, width=0.25, **sizes))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,7 @@ def test_a_rollout_equals_unrolling_the_predictor_itself(predictor, simulator, c
         taken = np.concatenate([context["actions"], actions[candidate]])[None]
         padded = np.concatenate([frames, np.zeros((4, 64, 64, 3), np.float32)])[None]
         states = np.concatenate([context["states"], np.zeros((4, 2), np.float32)])[None]
-        prediction = predictor.predict_frames(padded, taken, states)
+        prediction = predictor.predict_frames(padded, taken, states, context_frames=2)
         np.testing.assert_allclose(rollout.frames[candidate], prediction.frames[0, 1:].clip(0, 1), atol=1e-5)
         np.testing.assert_allclose(rollout.states[candidate], prediction.states[0, 1:], atol=1e-5)
 
@@ -141,6 +147,63 @@ def test_many_environments_equal_one_and_take_one_network_call_for_a_step(folder
     envs.close()
 
 
+def test_a_rollout_at_the_stride_is_the_whole_rollout_seen_more_rarely(simulator, start):
+    stride = simulator.stride
+    actions = np.random.default_rng(5).uniform(-1, 1, (3, 2 * stride, 2)).astype(np.float32)
+    whole = simulator.rollout(start, actions, OUTPUTS)
+    seen = simulator.rollout(start, actions, OUTPUTS, every=stride)
+    assert seen.every == stride
+    np.testing.assert_allclose(seen.states, whole.states, atol=1e-5)
+    for name in ("frames", "pixel_distributions", "pixels"):
+        tolerance = 1e-3 if name == "pixels" else 1e-5
+        expected = getattr(whole, name)[:, stride - 1 :: stride]
+        np.testing.assert_allclose(getattr(seen, name), expected, atol=tolerance)
+    rarely = simulator.rollout(start, actions, ("pixels", "states"), every=2 * stride)
+    np.testing.assert_allclose(rarely.pixels, whole.pixels[:, -1:], atol=1e-3)
+    assert rarely.states.shape == whole.states.shape
+    with pytest.raises(ValueError, match="must be a multiple of every=5"):
+        simulator.rollout(start, actions[:, :1], OUTPUTS, every=5)
+
+
+def test_a_rollout_from_the_middle_of_a_leap_goes_on_with_it(simulator, start):
+    actions = np.random.default_rng(6).uniform(-1, 1, (1, 6, 2)).astype(np.float32)
+    whole = simulator.rollout(start, actions, OUTPUTS)
+    middle = start
+    for time in range(2):
+        middle = simulator.advance(middle, actions[:, time])
+    rest = simulator.rollout(middle, actions[:, 2:], OUTPUTS)
+    for name in OUTPUTS:
+        tolerance = 1e-3 if name == "pixels" else 1e-5
+        np.testing.assert_allclose(getattr(rest, name), getattr(whole, name)[:, 2:], atol=tolerance)
+
+
+def test_leaps_from_the_middle_of_one_begin_at_the_present_prediction(simulator, start):
+    middle = simulator.advance(start, np.array([[0.3, -0.4]], np.float32))
+    stride = simulator.stride
+    actions = np.random.default_rng(7).uniform(-1, 1, (2, stride, 2)).astype(np.float32)
+    from_there = simulator.rollout(middle, actions, ("frames",), every=stride)
+    if stride == 1:
+        expected = simulator.rollout(middle, actions, ("frames",))
+    else:
+        assert middle.leap.count == 1 and middle.rebased().leap.count == 0
+        expected = simulator.rollout(middle.rebased(), actions, ("frames",), every=stride)
+    np.testing.assert_allclose(from_there.frames, expected.frames, atol=1e-5)
+
+
+def test_the_gradient_of_a_cost_is_its_slope(simulator, start):
+    objective = PixelDistance([[30.0, 30.0]], indices=[0])
+    actions = np.random.default_rng(8).uniform(-0.5, 0.5, (3, 6, 2)).astype(np.float32)
+    cost = SimulatedCost(simulator, start, objective)
+    costs, gradients = cost.gradient(actions)
+    np.testing.assert_allclose(costs, cost(actions), rtol=1e-4)
+    direction = np.random.default_rng(9).standard_normal(actions.shape).astype(np.float32)
+    step = np.float32(1e-2)
+    slope = (cost(actions + step * direction) - cost(actions - step * direction)) / (2 * step)
+    expected = (gradients * direction).sum((1, 2))
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(expected, slope, rtol=0.1, atol=0.05 * np.abs(expected).max())
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_learned_environment_passes_gymnasiums_checker(folder):
     from gymnasium.utils.env_checker import check_env
@@ -175,9 +238,9 @@ def test_an_episode_gives_the_context(folder, context):
     )
     env = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
     observation, _ = env.reset(options={"episode": episode, "start": 1})
-    np.testing.assert_array_equal(observation["image"], episode.frames[2])
+    np.testing.assert_array_equal(observation["image"], episode.frames[env.simulator.predictor.config.context_frames])
     with pytest.raises(ValueError, match="does not fit an episode of 4 frames"):
-        env.reset(options={"episode": episode, "start": 3})
+        env.reset(options={"episode": episode, "start": 4})
     with pytest.raises(ValueError, match="unknown reset options"):
         env.reset(options={"frame": 1})
     env.close()

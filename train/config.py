@@ -63,6 +63,9 @@ class TrainingConfig:
     backbone: str = _option("seed", NETWORK, "seed: the original network; fast: made for planning")
     kernel_size: int = _option(5, NETWORK, "side of the motion kernels [px], odd")
     width: float = _option(1.0, NETWORK, "multiplies every channel count")
+    stride: int = _option(
+        1, NETWORK, "control steps that one call of the network leaps over (fast, context_frames=1, zero action = stand)"
+    )
     image_size: tuple[int, int] = _option((64, 64), NETWORK, "height and width of the frames [px], e.g. 64 or 48x64")
     precision: str = _option("float32", NETWORK, "float32, or mixed_bfloat16: bfloat16 arithmetic, float32 weights")
     init_from: str = _option("", NETWORK, "predictor to fine-tune: its network settings are taken over as well")
@@ -70,6 +73,8 @@ class TrainingConfig:
     preprocess: str = _option("seed", DATA, "crop and resize: seed (the original's), antialias, or none")
     split_by: str = _option("file", DATA, "split training from validation by file (the original's way) or by episode")
     window: str = _option("random", DATA, "where a window starts in its episode; first is the original's way")
+    shorten: float = _option(0.3, DATA, "with a stride: share of leaps of a random shorter length")
+    colour_jitter: float = _option(0.0, DATA, "largest change of light and colour of a training window, of 1")
     limit_episodes: int = _option(0, DATA, "read at most this many episodes; 0: all")
     cache_gb: float = _option(8.0, DATA, "memory for frames [GiB]; what does not fit is streamed from disk")
     skip_bad: bool = _option(False, DATA, "pass over records that cannot be read, and count them")
@@ -147,8 +152,13 @@ class TrainingConfig:
 
     @property
     def num_predicted(self) -> int:
-        """Frames of a window that the loss counts: `sequence_length - context_frames`."""
-        return self.sequence_length - self.context_frames
+        """Frames of a window that the loss counts: `sequence_length - context_frames`, or the leaps over so many."""
+        return (self.sequence_length - self.context_frames) // self.stride
+
+    @property
+    def num_fed(self) -> int:
+        """Calls of the network in a window: one for each frame but the last, or one for each leap."""
+        return (self.sequence_length - 1) // self.stride
 
 
 # Fields that may differ between a run and its continuation: none of them touches a weight.
@@ -211,7 +221,7 @@ def _check_choices(config: TrainingConfig) -> None:
 
 def _check_ranges(config: TrainingConfig) -> None:
     at_least = {
-        "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
+        "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1, "stride": 1,
         "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
         "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
         "state_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
@@ -226,6 +236,9 @@ def _check_ranges(config: TrainingConfig) -> None:
         raise ValueError(f"train_val_split is the share trained on, between 0 and 1; got {config.train_val_split}")
     if config.schedsamp_k <= 0 and config.schedsamp_k != -1:
         raise ValueError(f"schedsamp_k must be above 0, or -1 for no scheduled sampling; got {config.schedsamp_k}")
+    for name, top in (("shorten", 1.0), ("colour_jitter", 0.9)):
+        if not 0 <= getattr(config, name) <= top:
+            raise ValueError(f"{name} must lie between 0 and {top:g}, got {getattr(config, name)}")
     if config.kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, got {config.kernel_size}")
     if len(config.image_size) != 2 or min(config.image_size) < 8:
@@ -240,11 +253,16 @@ def _check_combinations(config: TrainingConfig) -> None:
         )
     if config.model.upper() == "DNA" and config.num_masks != 1 and not config.init_from:
         raise ValueError(f"the DNA model moves every pixel by one kernel: pass --num_masks=1 (got {config.num_masks})")
+    if (config.sequence_length - config.context_frames) % config.stride:
+        raise ValueError(
+            f"sequence_length - context_frames must be a multiple of the stride, {config.stride}; got "
+            f"sequence_length={config.sequence_length}, context_frames={config.context_frames}"
+        )
     largest = config.num_predicted - 1
     for steps in config.rollout_curriculum:
         if not 0 <= steps <= largest:
             raise ValueError(
-                f"rollout_curriculum counts self-fed steps, from 0 to sequence_length - context_frames - 1 = {largest} "
+                f"rollout_curriculum counts self-fed steps, from 0 to the predicted frames less 1, {largest} "
                 f"here; got {steps} in {config.rollout_curriculum}"
             )
     if config.init_from and config.pretrained_model:

@@ -209,8 +209,10 @@ def _assemble(
         "use_state": config.use_state,
         "action_size": len(statistics.action_mean),
         "state_size": len(statistics.state_mean),
+        "stride": config.stride,
         "memory_budget": _NO_LIMIT,
     }
+    varied = {"shorten": config.shorten, "colour_jitter": config.colour_jitter}
     facts = {
         **facts,
         "train_episodes": len(train),
@@ -220,7 +222,8 @@ def _assemble(
         **_action_limits(first, train),
     }
     held_out = WindowSource(_drained(validation), seed=config.seed + 1, **options)
-    return TrainingData(WindowSource(_drained(train), seed=config.seed, **options), held_out, statistics, labels, facts)
+    source = WindowSource(_drained(train), seed=config.seed, **options, **varied)
+    return TrainingData(source, held_out, statistics, labels, facts)
 
 
 def _drained(labelled: list[tuple[Episode, str]]) -> Iterator[Episode]:

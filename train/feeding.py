@@ -61,8 +61,7 @@ class Batches:
 
 
 def _mask(config: TrainingConfig, iteration: int) -> np.ndarray:
-    steps = config.sequence_length - 1
-    return ground_truth_mask(iteration, config.batch_size, steps, k=config.schedsamp_k, seed=config.seed)
+    return ground_truth_mask(iteration, config.batch_size, config.num_fed, k=config.schedsamp_k, seed=config.seed)
 
 
 def _generator(source: WindowSource, config: TrainingConfig, start: int) -> Iterator[tuple[dict[str, np.ndarray]]]:
@@ -80,7 +79,7 @@ def _dataset(source: WindowSource | StreamedWindows, config: TrainingConfig, sta
     windows = source.dataset(start)
     if config.schedsamp_k == -1:
         return windows
-    shape = (config.batch_size, config.sequence_length - 1)
+    shape = (config.batch_size, config.num_fed)
 
     def with_mask(iteration: Any, batch: dict[str, Any]) -> dict[str, Any]:
         mask = tensorflow.numpy_function(lambda each: _mask(config, int(each)), [iteration], tensorflow.bool)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from visual_foresight.pipeline import jitter_colours, leap_lengths, to_leaps
 from visual_foresight.train.config import TrainingConfig
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+# Keeps these random numbers apart from those of the order of windows.
+_STREAM = 0x1EA9
 
 
 class StreamedWindows:
@@ -51,7 +58,7 @@ class StreamedWindows:
 
         config = self._config
         action_size, state_size = self._sizes
-        return stream_windows(
+        windows = stream_windows(
             self._files,
             format=self._format,
             sequence_length=config.sequence_length,
@@ -66,3 +73,43 @@ class StreamedWindows:
             skip_batches=start_index,
             skip_bad=self._skip_bad,
         )
+        if config.stride == 1 and not config.colour_jitter:
+            return windows
+        return self._varied(windows, start_index)
+
+    def _varied(self, windows: tf.data.Dataset, start_index: int) -> tf.data.Dataset:
+        """Windows as leaps and in other colours; batch i depends on the seed and i alone."""
+        from visual_foresight.backend import import_tensorflow
+
+        tensorflow, config = import_tensorflow(), self._config
+        names = ("frames", "actions", "states")
+
+        def vary(index: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+            batch = dict(zip(names, values, strict=True))
+            rng = np.random.default_rng([config.seed, int(index), _STREAM])
+            if config.stride > 1:
+                lengths = leap_lengths(rng, len(values[0]), config.num_fed, config.stride, config.shorten)
+                batch = to_leaps(batch, lengths, config.stride)
+            if config.colour_jitter:
+                batch["frames"] = jitter_colours(batch["frames"], rng, config.colour_jitter)
+            return tuple(batch[name] for name in names)
+
+        def map_batch(index: Any, batch: dict[str, Any]) -> dict[str, Any]:
+            values = tensorflow.numpy_function(
+                vary, [index, *(batch[name] for name in names)], [batch[name].dtype for name in names]
+            )
+            return {
+                name: tensorflow.ensure_shape(value, self._shape(name, batch[name].shape))
+                for name, value in zip(names, values, strict=True)
+            }
+
+        return windows.enumerate(start_index).map(map_batch, num_parallel_calls=1).prefetch(1)
+
+    def _shape(self, name: str, shape: Any) -> tuple[int | None, ...]:
+        """Shape of a batch of leaps, from that of windows."""
+        config = self._config
+        if config.stride == 1:
+            return tuple(shape)
+        if name == "actions":
+            return (shape[0], config.num_fed, config.stride, shape[2])
+        return (shape[0], config.num_fed + 1, *shape[2:])

@@ -33,7 +33,7 @@ from visual_foresight.train.run import Progress, RunCallback
 _FINAL_LEARNING_RATE = 0.01
 """Where the cosine ends, as a share of the first learning rate."""
 
-_NETWORK_FIELDS = ("backbone", "use_state", "num_masks", "kernel_size", "context_frames", "width")
+_NETWORK_FIELDS = ("backbone", "use_state", "num_masks", "kernel_size", "context_frames", "width", "stride")
 
 
 @dataclass(frozen=True, eq=False)

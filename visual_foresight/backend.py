@@ -135,4 +135,46 @@ def scan(step: Callable, start: Any, inputs: Any) -> Any:
     # The first step is taken before the loop: it tells which outputs there are.
     first = body(tensorflow.constant(0), start, ())
     _, _, series = tensorflow.while_loop(lambda index, *_: index < length, body, first)
-    return {name: array.stack() for name, array in zip(names, series, strict=True)}
+    stacked = {name: array.stack() for name, array in zip(names, series, strict=True)}
+    for tensor in stacked.values():
+        tensor.set_shape((inputs.shape[0], *tensor.shape[1:]))  # what follows may need the number of steps
+    return stacked
+
+
+def value_and_gradient(function: Callable, argument: int) -> Callable:
+    """A function that also returns the gradient by one of its arguments; for use inside `compile_function`.
+
+    Args:
+        function: of nested tensors, to values [K]. Row k of the values must depend on row k of the argument alone.
+        argument: position of the argument, a tensor with leading axis K.
+
+    Returns:
+        (*arguments) to (values [K], gradients of the argument's shape).
+    """
+    if backend_name() == "jax":
+        return _value_and_gradient_jax(function, argument)
+    tensorflow = import_tensorflow()
+
+    def both(*arguments: Any) -> tuple[Any, Any]:
+        watched = tensorflow.convert_to_tensor(arguments[argument])
+        with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            values = function(*arguments[:argument], watched, *arguments[argument + 1 :])
+        zeros = tensorflow.UnconnectedGradients.ZERO
+        return values, tape.gradient(values, watched, unconnected_gradients=zeros)
+
+    return both
+
+
+def _value_and_gradient_jax(function: Callable, argument: int) -> Callable:
+    import jax
+
+    def summed(*arguments: Any) -> tuple[Any, Any]:
+        values = function(*arguments)
+        return values.sum(), values
+
+    def both(*arguments: Any) -> tuple[Any, Any]:
+        (_, values), gradients = jax.value_and_grad(summed, argnums=argument, has_aux=True)(*arguments)
+        return values, gradients
+
+    return both

@@ -19,6 +19,9 @@ __all__ = ["WeightFn", "WindowSource", "contact_weights", "split_episodes", "spl
 
 STARTS = ("random", "first")
 
+# Keeps the random numbers of lengths and colours apart from those of order and first frames.
+_OPTIONS_STREAM = 0x1EA9
+
 WeightFn = Callable[[Episode, int], np.ndarray]
 """(episode, sequence_length) -> one weight >= 0 for each possible first frame `[T - sequence_length + 1]`."""
 
@@ -46,6 +49,11 @@ class WindowSource:
         use_state: False gives zeros for actions and states.
         action_size: Number of action dimensions for data without actions (zeros); else it must agree with the data.
         state_size: The same for states.
+        stride: Control steps of a leap: batches then hold the moments at the ends of leaps (see `leaps`).
+        shorten: Share of leaps that are shorter than the stride, of a random length, for a predictor that must be able
+            to stop anywhere; 0 for validation.
+        colour_jitter: Largest change of each colour's gain and offset, drawn once for each window: a predictor that
+            has seen other light and other colours does not mind them; 0 for validation.
         memory_budget: Bytes that the frames may take; None means half of the machine's memory.
 
     Raises:
@@ -65,9 +73,21 @@ class WindowSource:
         use_state: bool = True,
         action_size: int | None = None,
         state_size: int | None = None,
+        stride: int = 1,
+        shorten: float = 0.0,
+        colour_jitter: float = 0.0,
         memory_budget: int | None = None,
     ) -> None:
         """Gather the episodes; see the class."""
+        if stride < 1 or (sequence_length - 1) % stride:
+            raise ValueError(
+                f"sequence_length - 1 must be a multiple of the stride, got {sequence_length} and {stride}"
+            )
+        if not 0 <= shorten <= 1:
+            raise ValueError(f"shorten is a share, from 0 to 1; got {shorten}")
+        if not 0 <= colour_jitter < 1:
+            raise ValueError(f"colour_jitter is a share of the range, from 0 to below 1; got {colour_jitter}")
+        self.stride, self._shorten, self._colour_jitter = stride, shorten, colour_jitter
         if sequence_length < 1 or batch_size < 1:
             raise ValueError(
                 f"sequence_length and batch_size must be at least 1, got {sequence_length} and {batch_size}"
@@ -139,13 +159,36 @@ class WindowSource:
         return episodes, starts
 
     def batch(self, index: int) -> dict[str, np.ndarray]:
-        """Return batch `index`: frames `[B, T, H, W, 3]` uint8, actions `[B, T-1, A]`, states `[B, T, S]` float32."""
+        """Return batch `index`: frames `[B, T, H, W, 3]` uint8, actions `[B, T-1, A]`, states `[B, T, S]` float32.
+
+        With a stride J: N + 1 frames and states at the ends of N = (T-1) / J leaps, actions `[B, N, J, A]`.
+        """
         episodes, starts = self.draws(index)
-        rows = (self._offsets[episodes] + starts)[:, None] + np.arange(self.sequence_length)  # [B, T]
+        first = self._offsets[episodes] + starts
+        # A stream of its own, so that neither option changes which windows are drawn.
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, index, _OPTIONS_STREAM]))
+        batch = self._leaps(rng, first) if self.stride > 1 else self._window(first)
+        if self._colour_jitter:
+            batch["frames"] = jitter_colours(batch["frames"], rng, self._colour_jitter)
+        return batch
+
+    def _window(self, first: np.ndarray) -> dict[str, np.ndarray]:
+        rows = first[:, None] + np.arange(self.sequence_length)  # [B, T]
         return {
             "frames": np.take(self._frames, rows, axis=0),
             "actions": np.take(self._actions, rows[:, :-1], axis=0),
             "states": np.take(self._states, rows, axis=0),
+        }
+
+    def _leaps(self, rng: np.random.Generator, first: np.ndarray) -> dict[str, np.ndarray]:
+        """Frames `first` [B] and those at the ends of the leaps that follow."""
+        num_leaps = (self.sequence_length - 1) // self.stride
+        lengths = leap_lengths(rng, len(first), num_leaps, self.stride, self._shorten)
+        ends, rows, inside = leap_rows(lengths, self.stride)
+        return {
+            "frames": np.take(self._frames, first[:, None] + ends, axis=0),
+            "actions": np.take(self._actions, first[:, None, None] + rows, axis=0) * inside[..., None],
+            "states": np.take(self._states, first[:, None] + ends, axis=0),
         }
 
     def dataset(self, start_index: int = 0, *, prefetch: int = 2) -> Any:
@@ -180,6 +223,60 @@ class WindowSource:
         first_window = np.concatenate([[0], np.cumsum(self._num_starts())])
         episodes = np.searchsorted(first_window, window, side="right") - 1
         return episodes, window - first_window[episodes]
+
+
+def leap_lengths(rng: np.random.Generator, batch_size: int, num_leaps: int, stride: int, shorten: float) -> np.ndarray:
+    """Draw the lengths [B, N] of leaps: `stride`, but for a share `shorten` of them, which are of any length from 1."""
+    short = rng.random((batch_size, num_leaps)) < shorten
+    return np.where(short, rng.integers(1, stride + 1, (batch_size, num_leaps)), stride)
+
+
+def leap_rows(lengths: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where leaps of these lengths [B, N] find their frames and actions in a window.
+
+    Returns:
+        (ends [B, N+1], the frames between leaps; rows [B, N, J], the action of each step, 0 behind a leap's end;
+        inside [B, N, J] float32, 1 for steps of the leap and 0 behind its end).
+    """
+    ends = np.concatenate([np.zeros((len(lengths), 1), np.int64), np.cumsum(lengths, axis=1)], axis=1)
+    inside = np.arange(stride) < lengths[:, :, None]
+    rows = np.where(inside, ends[:, :-1, None] + np.arange(stride), 0)
+    return ends, rows, inside.astype(np.float32)
+
+
+def to_leaps(batch: dict[str, np.ndarray], lengths: np.ndarray, stride: int) -> dict[str, np.ndarray]:
+    """Turn whole windows (frames [B, T, ...]) into the leaps of these lengths [B, N] that begin at their first frame.
+
+    Returns:
+        Frames and states at the ends of leaps [B, N+1, ...], actions [B, N, J, A] filled with zeros.
+    """
+    ends, rows, inside = leap_rows(lengths, stride)
+    index = np.arange(len(lengths))
+    return {
+        "frames": batch["frames"][index[:, None], ends],
+        "actions": batch["actions"][index[:, None, None], rows] * inside[..., None],
+        "states": batch["states"][index[:, None], ends],
+    }
+
+
+def jitter_colours(frames: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Change light and colour of each window [B, T, H, W, 3] uint8: one gain and one offset for each of its colours.
+
+    Args:
+        frames: uint8.
+        rng: draws gains in [1 - strength, 1 + strength] and offsets up to a quarter of the strength.
+        strength: from 0 to below 1.
+    """
+    gains = rng.uniform(1 - strength, 1 + strength, (len(frames), 1, 3))
+    # One factor for all colours (light) and one for each (tint), half of the range each.
+    gains = 0.5 * gains + 0.5 * rng.uniform(1 - strength, 1 + strength, (len(frames), 1, 1))
+    offsets = rng.uniform(-64 * strength, 64 * strength, (len(frames), 1, 1))
+    tables = np.clip(np.arange(256)[None, :, None] * gains + offsets, 0, 255).round().astype(np.uint8)  # [B, 256, 3]
+    changed = np.empty_like(frames)
+    for window, table, result in zip(frames, tables, changed, strict=True):
+        for colour in range(3):
+            result[..., colour] = table[:, colour][window[..., colour]]
+    return changed
 
 
 class _Gathered:

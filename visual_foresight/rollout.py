@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,24 +15,30 @@ _TRAILING = {  # trailing shape behind [K, T]; None is any size
     "pixel_distributions": (None, None, None),
     "pixels": (None, 2),
 }
+_EVERY_STEP = ("actions", "states")
 
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """What happens under K candidates, T steps each. Index t is the moment after ``actions[:, t]``.
 
+    A simulator that leaps shows the scene at the ends of its leaps only: then frames, maps and pixels have
+    N = T / every entries, and entry n is the moment after control step (n + 1) * every.
+
     Arrays are NumPy arrays, or tensors of the Keras backend inside a compiled function. Shapes of NumPy arrays are
     checked here; tensors are trusted, because their shapes may be unknown while a graph is traced.
 
     Args:
         actions: [K, T, A], environment units.
-        frames: [K, T, H, W, 3] in [0, 1], or None when the simulator was not asked for it (as below).
+        frames: [K, N, H, W, 3] in [0, 1], or None when the simulator was not asked for it (as below).
         states: [K, T, S], environment units.
-        pixel_distributions: [K, T, P, H, W]; each map of a designated pixel sums to 1 over H and W.
-        pixels: [K, T, P, 2] as (row, col), floating: exact positions of the designated pixels, or expected ones.
+        pixel_distributions: [K, N, P, H, W]; each map of a designated pixel sums to 1 over H and W.
+        pixels: [K, N, P, 2] as (row, col), floating: exact positions of the designated pixels, or expected ones.
+        every: control steps between two entries of frames, maps and pixels; T is a multiple of it.
 
     Raises:
-        ValueError: an array has another number of axes, another K or T, or a wrong trailing size.
+        ValueError: an array has another number of axes, another K, T or N, or a wrong trailing size; or T is no
+            multiple of ``every``.
     """
 
     actions: Any
@@ -40,16 +46,20 @@ class Rollout:
     states: Any = None
     pixel_distributions: Any = None
     pixels: Any = None
+    every: int = 1
 
     def __post_init__(self) -> None:
         """Check every NumPy array against the actions' K and T."""
         if self.actions is None:
             raise ValueError("Rollout needs actions [K, T, A], got None")
-        leading = tuple(self.actions.shape[:2]) if isinstance(self.actions, np.ndarray) else (None, None)
+        if self.every < 1 or (isinstance(self.actions, np.ndarray) and self.actions.shape[1] % self.every):
+            raise ValueError(f"Rollout.every must be a divisor of the number of steps, got {self.every}")
+        count, steps = tuple(self.actions.shape[:2]) if isinstance(self.actions, np.ndarray) else (None, None)
         for name, trailing in _TRAILING.items():
             array = getattr(self, name)
             if isinstance(array, np.ndarray):
-                _check_shape(name, array.shape, (*leading, *trailing))
+                length = steps if steps is None or name in _EVERY_STEP else steps // self.every
+                _check_shape(name, array.shape, (count, length, *trailing))
 
     @property
     def num_candidates(self) -> int:
@@ -76,13 +86,14 @@ class Rollout:
         if isinstance(indices, (int, np.integer)):
             indices = [int(indices)]
         chosen = np.atleast_1d(np.arange(self.num_candidates)[indices])
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: getattr(self, name) for name in _TRAILING}
         return replace(self, **{name: _take(array, chosen) for name, array in arrays.items() if array is not None})
 
     def to_numpy(self) -> Rollout:
         """The same rollout with every tensor as a NumPy array (and so with every shape checked)."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Rollout(**{name: None if array is None else np.asarray(array) for name, array in arrays.items()})
+        arrays = {name: getattr(self, name) for name in _TRAILING}
+        numpy_arrays = {name: None if array is None else np.asarray(array) for name, array in arrays.items()}
+        return Rollout(**numpy_arrays, every=self.every)
 
 
 def _check_shape(name: str, shape: tuple[int, ...], expected: tuple[int | None, ...]) -> None:

@@ -1,91 +1,37 @@
 """The predictor as a simulator: one scene encoded once, many action sequences rolled out from it.
 
-Letters: C context frames, K candidates, T steps, A action size, S state size, P designated pixels, H rows, W columns.
+Letters: C context frames, K candidates, T control steps, A action size, S state size, P designated pixels, H rows, W
+columns, J stride (control steps that one call of the network leaps over).
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
+from visual_foresight.simulator_start import (
+    Leap,
+    SimulatorStart,
+    checked_array,
+    checked_maps,
+    pixel_maps,
+)
+from visual_foresight.unrolling import OUTPUTS, make_roll, plan_leaps, plan_steps, state_after
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
 
-OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
+__all__ = ["OUTPUTS", "LearnedSimulator", "SimulatorStart", "pixel_maps"]
 
 # Bytes of float32 work in flight per pixel and candidate, over all channels of one step. Beyond a few tens of MB the
 # temporaries leave the caches and page faults cost more than larger batches gain.
 _BYTES_PER_PIXEL = 4 * 64
-
-
-@dataclass(frozen=True, eq=False)
-class SimulatorStart:
-    """Encoded scenes: where rollouts begin. Made by `LearnedSimulator.start` (N = 1), `stack` and `advance`.
-
-    Args:
-        carry: what the predictor carries from step to step, leading axis N.
-        frame: [N, H, W, 3] float32 in [0, 1], the last context frame.
-        state: [N, S] float32, the robot state that the next step sees.
-        pixel_distributions: [N, H, W, P] float32, where the designated pixels are in `frame`; None without any.
-    """
-
-    carry: Any
-    frame: np.ndarray
-    state: np.ndarray
-    pixel_distributions: np.ndarray | None = None
-
-    @property
-    def num_pixels(self) -> int:
-        """P, the number of designated pixels."""
-        return 0 if self.pixel_distributions is None else int(self.pixel_distributions.shape[-1])
-
-    @property
-    def num_scenes(self) -> int:
-        """N, the number of scenes."""
-        return int(self.frame.shape[0])
-
-    @staticmethod
-    def stack(starts: Sequence[SimulatorStart]) -> SimulatorStart:
-        """Put scenes side by side.
-
-        Raises:
-            ValueError: nothing to stack, or scenes with different numbers of designated pixels.
-        """
-        from keras import tree
-
-        if not starts:
-            raise ValueError("there is no scene to stack")
-        if len({start.num_pixels for start in starts}) > 1:
-            raise ValueError(
-                f"scenes have different numbers of designated pixels: {[start.num_pixels for start in starts]}"
-            )
-
-        def join(*arrays: Any) -> np.ndarray:
-            return np.concatenate([np.asarray(array) for array in arrays])
-
-        maps = None if starts[0].pixel_distributions is None else join(*(one.pixel_distributions for one in starts))
-        return SimulatorStart(
-            tree.map_structure(join, *(start.carry for start in starts)),
-            join(*(start.frame for start in starts)),
-            join(*(start.state for start in starts)),
-            maps,
-        )
-
-    def select(self, index: int) -> SimulatorStart:
-        """One of the scenes, as a start with N = 1."""
-        from keras import tree
-
-        def pick(array: Any) -> np.ndarray:
-            return np.asarray(array)[index : index + 1]
-
-        maps = None if self.pixel_distributions is None else pick(self.pixel_distributions)
-        return SimulatorStart(tree.map_structure(pick, self.carry), pick(self.frame), pick(self.state), maps)
 
 
 class LearnedSimulator:
@@ -118,6 +64,25 @@ class LearnedSimulator:
         # A power of two, as the sizes of smaller batches are: few sizes, so few compilations.
         self.chunk_size = 1 << (fitting.bit_length() - 1)
         self._compiled: dict[tuple, Any] = {}
+        self._gradients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, *, dtype: Any = None, memory_budget_mb: float = 64.0) -> LearnedSimulator:
+        """A simulator of a shipped predictor by name, of a directory, or of `hf://organisation/name`.
+
+        Args:
+            preset: see `VideoPredictor.from_preset`.
+            dtype: Keras dtype policy, for example "mixed_bfloat16".
+            memory_budget_mb: bound on the working memory of one chunk [MB].
+        """
+        from visual_foresight.predictor import VideoPredictor
+
+        return cls(VideoPredictor.from_preset(preset, dtype=dtype), memory_budget_mb=memory_budget_mb)
+
+    @property
+    def stride(self) -> int:
+        """J, the control steps that one call of the network leaps over."""
+        return self.predictor.config.stride
 
     # ---- the scene --------------------------------------------------------------------------------------------
 
@@ -133,7 +98,8 @@ class LearnedSimulator:
         """Encode the context frames of one scene, once.
 
         Args:
-            frames: [C, H, W, 3] uint8, or float in [0, 1]; the last one is now. C may be any number from 1.
+            frames: [C, H, W, 3] uint8, or float in [0, 1]; the last one is now. C may be any number from 1; a
+                predictor that leaps looks at the last one only.
             actions: [C-1, A], between the frames; needed when C > 1.
             states: [C, S]; zeros where the predictor was trained without.
             pixels: designated pixels (row, col) in the last frame; fractions are spread over the neighbours.
@@ -145,14 +111,24 @@ class LearnedSimulator:
         frames = self._check_frames(frames)
         count = len(frames)
         config = self.predictor.config
-        actions = _check_array(actions, (count - 1, config.action_size), "actions", "one between every two frames")
+        actions = checked_array(actions, (count - 1, config.action_size), "actions", "one between every two frames")
         if states is None and not config.use_state:
             states = np.zeros((count, config.state_size), np.float32)
-        states = _check_array(states, (count, config.state_size), "states", "one for each frame")
+        states = checked_array(states, (count, config.state_size), "states", "one for each frame")
         maps = self._check_maps(pixels, pixel_distributions)
+        if config.stride > 1:
+            frames, actions, states, count = frames[-1:], actions[:0], states[-1:], 1
         arguments = [frames[None], actions[None], states[None]] + ([] if maps is None else [maps])
         carry, state = self._function("start", count, maps is not None)(*arguments)
-        return SimulatorStart(carry, frames[None, -1], np.asarray(state), maps)
+        start = SimulatorStart(carry, frames[None, -1], np.asarray(state), maps)
+        return start if config.stride == 1 else self._at_leap(start)
+
+    def _at_leap(self, start: SimulatorStart) -> SimulatorStart:
+        config = self.predictor.config
+        actions = np.zeros((start.num_scenes, config.stride, config.action_size), np.float32)
+        count = np.zeros(start.num_scenes, np.int64)
+        leap = Leap(start.frame, start.state, start.pixel_distributions, actions, count)
+        return SimulatorStart(start.carry, start.frame, start.state, start.pixel_distributions, leap)
 
     def _check_frames(self, frames: np.ndarray) -> np.ndarray:
         frames = np.asarray(frames)
@@ -170,25 +146,18 @@ class LearnedSimulator:
 
     def _check_maps(self, pixels: Any, distributions: np.ndarray | None) -> np.ndarray | None:
         """[1, H, W, P] from either way of naming designated pixels."""
-        height, width = self.predictor.config.image_size
         if pixels is not None and distributions is not None:
             raise ValueError("give designated pixels either as pixels or as pixel_distributions, not both")
-        if distributions is not None:
-            maps = np.asarray(distributions, np.float32)
-            if maps.ndim != 3 or maps.shape[1:] != (height, width):
-                raise ValueError(f"pixel_distributions must be [P, {height}, {width}], got {list(maps.shape)}")
-            mass = maps.sum(axis=(1, 2), keepdims=True)
-            if not np.isfinite(maps).all() or maps.min() < 0 or (mass <= 0).any():
-                raise ValueError("pixel_distributions must be finite, not negative, and each must have some mass")
-            return np.moveaxis(maps / mass, 0, -1)[None]
-        if pixels is None:
+        if pixels is None and distributions is None:
             return None
-        return np.moveaxis(pixel_maps(pixels, (height, width)), 0, -1)[None]
+        size = self.predictor.config.image_size
+        maps = checked_maps(distributions, size) if distributions is not None else pixel_maps(pixels, size)
+        return np.moveaxis(maps, 0, -1)[None]
 
     # ---- the futures ------------------------------------------------------------------------------------------
 
     def advance(self, start: SimulatorStart, actions: np.ndarray) -> SimulatorStart:
-        """One step of N scenes at once: one network call.
+        """One control step of N scenes at once: one network call.
 
         Args:
             start: N scenes.
@@ -201,30 +170,118 @@ class LearnedSimulator:
             ValueError: a wrong shape or a value that is not finite.
         """
         expected = (start.num_scenes, self.predictor.config.action_size)
-        actions = _check_array(actions, expected, "actions", "one for each scene")
-        arguments = [start.carry, start.frame, start.state, actions]
-        if start.pixel_distributions is not None:
-            arguments.append(start.pixel_distributions)
-        carry, frame, state, maps = self._function("advance", None, start.num_pixels > 0)(*arguments)
-        return SimulatorStart(carry, np.asarray(frame), np.asarray(state), None if maps is None else np.asarray(maps))
+        actions = checked_array(actions, expected, "actions", "one for each scene")
+        if start.leap is not None:
+            return self._advance_leap(start, start.leap, actions)
+        count = np.ones(start.num_scenes, np.float32)
+        scene = (start.carry, start.frame, start.state, start.pixel_distributions)
+        return SimulatorStart(*self._step(*scene, actions, count))
+
+    def _step(self, carry: Any, frame: Any, state: Any, maps: Any, actions: Any, count: Any) -> tuple[Any, ...]:
+        arguments = [carry, frame, state, actions, count] + ([] if maps is None else [maps])
+        carry, frame, state, maps = self._function("advance", None, maps is not None)(*arguments)
+        return carry, np.asarray(frame), np.asarray(state), None if maps is None else np.asarray(maps)
+
+    def _advance_leap(self, start: SimulatorStart, leap: Leap, actions: np.ndarray) -> SimulatorStart:
+        """Predict from the beginning of each scene's leap; a leap that is full becomes the beginning of the next."""
+        from keras import tree
+
+        so_far = leap.actions.copy()
+        so_far[np.arange(len(so_far)), leap.count] = actions
+        scene = (start.carry, leap.frame, leap.state, leap.pixel_distributions)
+        carry, *present = self._step(*scene, so_far, np.float32(leap.count + 1))
+        full = leap.count + 1 == self.stride
+
+        def choose(new: Any, old: Any) -> Any:
+            if new is None:
+                return None
+            new, old = np.asarray(new), np.asarray(old)
+            return np.where(full.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        bases = (choose(new, old) for new, old in zip(present, (leap.frame, leap.state, leap.pixel_distributions)))
+        count = np.where(full, 0, leap.count + 1)
+        following = Leap(*bases, np.where(full[:, None, None], np.float32(0), so_far), count)
+        return SimulatorStart(tree.map_structure(choose, carry, start.carry), *present, following)
 
     def rollout(
         self,
         start: SimulatorStart,
         actions: np.ndarray,
         outputs: Sequence[str] = ("frames", "states", "pixel_distributions"),
+        every: int = 1,
     ) -> Rollout:
         """Predict what happens under K action sequences.
+
+        With ``every=simulator.stride`` a predictor that leaps is called once for each leap, the first from the
+        present moment; with 1 it is called for each control step.
 
         Args:
             start: from `start`.
             actions: [K, T, A], environment units.
             outputs: what is wanted; what is left out is None in the Rollout and is never copied out of the device.
                 "frames" (clipped to [0, 1]), "states", "pixel_distributions", "pixels" (expected positions).
+            every: frames and maps are returned after each so many control steps; T is a multiple of it. States are
+                always those of every control step.
 
         Raises:
             ValueError: a wrong shape, a value that is not finite, or an unknown output.
         """
+        actions = self._check_candidates(start, actions, every)
+        wanted = _check_outputs(outputs, start)
+        pieces = [
+            self._roll_chunk(start, actions[low : low + self.chunk_size], wanted, every)
+            for low in range(0, len(actions), self.chunk_size)
+        ]
+        joined = {name: _join([piece[name] for piece in pieces]) for name in wanted}
+        return Rollout(actions=actions, **joined, every=every)
+
+    def cost_gradient(self, start: SimulatorStart, objective: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Costs of K action sequences and their gradients by the actions, through the network.
+
+        Rollout and objective are compiled together, once for each objective; maps are seen at the ends of leaps.
+
+        Args:
+            start: from `start`.
+            objective: reads a Rollout of tensors; see `visual_foresight.planners.objectives`.
+            actions: [K, T, A], environment units, T a multiple of the stride.
+
+        Returns:
+            (costs [K], gradients [K, T, A]), float32.
+        """
+        from visual_foresight.backend import value_and_gradient
+
+        actions = self._check_candidates(start, actions, self.stride)
+        if objective not in self._gradients:
+            function = value_and_gradient(self._cost_function(weakref.ref(objective)), argument=3)
+            self._gradients[objective] = self._compile(function)
+        compiled = self._gradients[objective]
+        costs, gradients = [], []
+        for low in range(0, len(actions), self.chunk_size):
+            piece = actions[low : low + self.chunk_size]
+            values = compiled(*self._scene(start, _padded(piece, self.chunk_size)))
+            costs.append(np.asarray(values[0])[: len(piece)])
+            gradients.append(np.asarray(values[1])[: len(piece)])
+        return _join(costs), _join(gradients)
+
+    def _cost_function(self, objective: weakref.ref) -> Any:
+        from keras import ops
+
+        wanted = tuple(
+            dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in objective().outputs)
+        )
+        roll = make_roll(self.predictor, wanted, whole_leaps=True)
+        stride = self.stride
+
+        def cost(carry: Any, frame: Any, state: Any, actions: Any, maps: Any = None) -> Any:
+            count, steps, size = actions.shape
+            blocks = ops.transpose(ops.reshape(actions, (count, steps // stride, stride * size)), (1, 0, 2))
+            plan = ops.concatenate([blocks, ops.full_like(blocks[..., :1], stride)], axis=-1)
+            series = roll(carry, frame, state, plan, maps)
+            return objective()(Rollout(actions=actions, **_by_candidate(series, ops), every=stride))
+
+        return cost
+
+    def _check_candidates(self, start: SimulatorStart, actions: np.ndarray, every: int) -> np.ndarray:
         actions = np.asarray(actions, np.float32)
         size = self.predictor.config.action_size
         if actions.ndim != 3 or actions.shape[2] != size or 0 in actions.shape:
@@ -233,40 +290,55 @@ class LearnedSimulator:
             raise ValueError("actions contain values that are not finite")
         if start.num_scenes != 1:
             raise ValueError(f"a rollout branches one scene, got {start.num_scenes}; pass start.select(index)")
-        wanted = _check_outputs(outputs, start)
-        pieces = [
-            self._roll_chunk(start, actions[low : low + self.chunk_size], wanted)
-            for low in range(0, len(actions), self.chunk_size)
-        ]
-        joined = {name: _join([piece[name] for piece in pieces]) for name in wanted}
-        return Rollout(actions=actions, **joined)
+        if every < 1 or actions.shape[1] % every:
+            raise ValueError(f"the number of control steps, {actions.shape[1]}, must be a multiple of every={every}")
+        return actions
 
-    def _roll_chunk(self, start: SimulatorStart, actions: np.ndarray, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _roll_chunk(
+        self, start: SimulatorStart, actions: np.ndarray, wanted: tuple[str, ...], every: int
+    ) -> dict[str, np.ndarray]:
         """One compiled call. K is padded to a few sizes, because each size is compiled once."""
-        count = len(actions)
-        padded = _padded_size(count, self.chunk_size)
-        if padded > count:
-            actions = np.concatenate([actions, np.repeat(actions[-1:], padded - count, axis=0)])
-        arguments = [start.carry, start.frame, start.state, actions]
-        if start.pixel_distributions is not None:
-            arguments.append(start.pixel_distributions)
-        results = self._function("rollout", wanted, start.num_pixels > 0)(*arguments)
-        return {name: np.moveaxis(np.asarray(value), 0, 1)[:count] for name, value in results.items()}  # [K, T, ...]
+        count, stride = len(actions), self.stride
+        padded = _padded(actions, self.chunk_size)
+        whole_leaps = stride == 1 or every % stride == 0
+        subsample = every // stride if whole_leaps else every
+        if whole_leaps:
+            start = start.rebased()
+            plan = plan_leaps(padded, stride)
+        else:
+            taken = start.leap.actions[0, : start.leap.count[0]] if start.leap else padded[0, :0]
+            plan = plan_steps(padded, stride, taken)
+        function = self._function("rollout", (wanted, whole_leaps, subsample), start.num_pixels > 0)
+        results = function(*self._scene(start, plan))
+        series = {name: np.asarray(value) for name, value in results.items()}
+        if whole_leaps:
+            return {name: value[:count] for name, value in _by_candidate(series, np).items()}
+        return {name: np.moveaxis(value, 0, 1)[:count] for name, value in series.items()}  # [K, T, ...]
+
+    @staticmethod
+    def _scene(start: SimulatorStart, plan: np.ndarray) -> list[Any]:
+        """Arguments of a compiled rollout: the beginning of the present leap, and the plan."""
+        base = start.leap or start
+        arguments = [start.carry, base.frame, base.state, plan]
+        return arguments if base.pixel_distributions is None else [*arguments, base.pixel_distributions]
 
     # ---- compiled parts ---------------------------------------------------------------------------------------
 
-    def _function(self, kind: str, detail: Any, with_maps: bool) -> Any:
-        """The compiled function of that kind; its shapes are compiled as they come."""
+    def _compile(self, function: Any) -> Any:
         from visual_foresight.backend import compile_function
 
+        return compile_function(function, model=self.predictor)
+
+    def _function(self, kind: str, detail: Any, with_maps: bool) -> Any:
+        """The compiled function of that kind; its shapes are compiled as they come."""
         key = (kind, detail, with_maps)
         if key not in self._compiled:
             make: dict[str, Any] = {
                 "start": self._start_function,
                 "advance": self._advance_function,
-                "rollout": self._rollout_function,
+                "rollout": lambda how: make_roll(self.predictor, how[0], whole_leaps=how[1], subsample=how[2]),
             }
-            self._compiled[key] = compile_function(make[kind](detail), model=self.predictor)
+            self._compiled[key] = self._compile(make[kind](detail))
         return self._compiled[key]
 
     def _start_function(self, count: int) -> Any:
@@ -286,80 +358,26 @@ class LearnedSimulator:
     def _advance_function(self, detail: None) -> Any:
         predictor = self.predictor
 
-        def advance(carry: Any, frame: Any, state: Any, actions: Any, maps: Any = None) -> tuple[Any, ...]:
+        def advance(carry: Any, frame: Any, state: Any, actions: Any, count: Any, maps: Any = None) -> tuple[Any, ...]:
             carry, prediction = predictor.step(carry, frame, actions, state, maps)
-            return carry, prediction.frame, prediction.state, prediction.maps
+            after = prediction.state
+            if predictor.config.stride > 1:
+                after = state_after(predictor.robot_path(actions, state), count)
+            return carry, prediction.frame, after, prediction.maps
 
         return advance
 
-    def _rollout_function(self, wanted: tuple[str, ...]) -> Any:
-        from keras import ops, tree
 
-        from visual_foresight.backend import scan
-
-        predictor = self.predictor
-
-        def roll(carry: Any, frame: Any, state: Any, actions: Any, maps: Any = None) -> dict[str, Any]:
-            count = actions.shape[0]
-
-            def branch(tensor: Any) -> Any:
-                return ops.broadcast_to(tensor, (count, *tensor.shape[1:]))
-
-            moment = {"carry": tree.map_structure(branch, carry), "frame": branch(frame), "state": branch(state)}
-            if maps is not None:
-                moment["maps"] = branch(maps)
-            # A compiled loop, because an unrolled one takes tens of seconds to compile for every horizon.
-            return scan(advance, moment, ops.transpose(actions, (1, 0, 2)))
-
-        def advance(moment: dict[str, Any], action: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-            carry, prediction = predictor.step(
-                moment["carry"], moment["frame"], action, moment["state"], moment.get("maps")
-            )
-            following = {"carry": carry, "frame": prediction.frame, "state": prediction.state}
-            if "maps" in moment:
-                following["maps"] = prediction.maps
-            return following, {name: _read(name, prediction) for name in wanted}
-
-        return roll
-
-
-def pixel_maps(pixels: Sequence[tuple[float, float]] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Probability maps [P, H, W] of designated pixels, bilinear: the expected position of each is the pixel.
-
-    Args:
-        pixels: [P, 2] (row, col), floating; pixel centres are whole numbers.
-        image_size: (H, W).
-
-    Raises:
-        ValueError: a wrong shape, or a pixel outside the image.
-    """
-    points = np.asarray(pixels, np.float64)
-    height, width = image_size
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
-        raise ValueError(f"pixels must be [P, 2] as (row, col), got shape {list(points.shape)}")
-    limits = np.array([height, width]) - 0.5
-    if not np.isfinite(points).all() or (points < -0.5).any() or (points > limits).any():
-        raise ValueError(f"designated pixels {points.tolist()} must lie inside the {height}x{width} image")
-    points = np.clip(points, 0.0, [height - 1, width - 1])
-    rows = np.maximum(0.0, 1.0 - np.abs(points[:, :1] - np.arange(height)))  # [P, H]
-    columns = np.maximum(0.0, 1.0 - np.abs(points[:, 1:] - np.arange(width)))  # [P, W]
-    return (rows[:, :, None] * columns[:, None, :]).astype(np.float32)
-
-
-def _read(name: str, prediction: Any) -> Any:
-    from keras import ops
-
-    if name == "frames":
-        return ops.clip(prediction.frame, 0.0, 1.0)
-    if name == "states":
-        return prediction.state
-    maps = prediction.maps  # [K, H, W, P]
-    if name == "pixel_distributions":
-        return ops.transpose(maps, (0, 3, 1, 2))
-    rows = ops.arange(maps.shape[1], dtype="float32")
-    columns = ops.arange(maps.shape[2], dtype="float32")
-    row = ops.einsum("khwp,h->kp", maps, rows)
-    return ops.stack([row, ops.einsum("khwp,w->kp", maps, columns)], axis=-1)
+def _by_candidate(series: dict[str, Any], xp: Any) -> dict[str, Any]:
+    """Series of whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S]."""
+    turned = {}
+    for name, values in series.items():
+        axes = (1, 0, *range(2, len(values.shape)))
+        turned[name] = xp.transpose(values, axes)
+        if name == "states":
+            count, calls, stride, size = turned[name].shape
+            turned[name] = xp.reshape(turned[name], (count, calls * stride, size))
+    return turned
 
 
 def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
@@ -375,22 +393,10 @@ def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, 
     return tuple(name for name in outputs if name != "pixel_distributions")
 
 
-def _check_array(array: Any, shape: tuple[int, ...], name: str, meaning: str) -> np.ndarray:
-    if array is None:
-        if shape[0] == 0:
-            return np.zeros(shape, np.float32)
-        raise ValueError(f"{name} {list(shape)} are needed: {meaning}")
-    array = np.asarray(array, np.float32)
-    if array.shape != shape:
-        raise ValueError(f"{name} must be {list(shape)} ({meaning}), got {list(array.shape)}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contain values that are not finite")
-    return array
-
-
-def _padded_size(count: int, chunk_size: int) -> int:
-    """The next power of two, at most the chunk size."""
-    return min(chunk_size, 1 << (count - 1).bit_length())
+def _padded(actions: np.ndarray, chunk_size: int) -> np.ndarray:
+    """Candidates [K, T, A] with the last one repeated up to the next power of two, at most the chunk size."""
+    missing = min(chunk_size, 1 << (len(actions) - 1).bit_length()) - len(actions)
+    return np.concatenate([actions, np.repeat(actions[-1:], missing, axis=0)]) if missing else actions
 
 
 def _join(pieces: list[np.ndarray]) -> np.ndarray:

@@ -13,8 +13,8 @@ class HeadOutputs(NamedTuple):
 
     Attributes:
         mask_logits: [B, H, W, L], linear; L is `compositor.num_layers(config, style)`. In the order of the layers.
-        generated: [B, H, W, 3] in [0, 1], the image painted from nothing; None where the style has none
-            (`compositor.has_generated`).
+        generated: [B, H, W, 3] in [0, 1], the image painted from nothing, or [B, 1, 1, 3*G], the G colours of the
+            palette; None where the style has none (`compositor.num_painted`).
         parameters: raw output for the transformation, linear, of `transformations.parameter_shape(config, style)`.
         next_state: [B, S], normalised as the input states are.
     """
@@ -35,6 +35,8 @@ class HeadOutputs(NamedTuple):
 #       computed once from the first frame is cached here. `state` is normalised.
 #   call(frame [B,H,W,3], action [B,A], robot_state [B,S], recurrent, training=False) -> (HeadOutputs, recurrent)
 #       one step; `action` and `robot_state` are normalised; the returned dict has the structure of the given one.
+#       With `config.stride` J > 1 the action is [B, J, A], and the backbone also has
+#   robot_path(action [B,J,A], robot_state [B,S]) -> [B,J,S], the robot states inside the leap, normalised.
 #   state_feedback: "first" | "context"       until when the true robot state is fed: the first step only (the
 #       original), or all context steps.
 #

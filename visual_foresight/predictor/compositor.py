@@ -34,12 +34,18 @@ class Composite(NamedTuple):
 
 def has_generated(config: PredictorConfig, style: Style) -> bool:
     """Whether the backbone has to paint an image."""
-    return config.transformation != "dna" or style.generated_with_dna
+    return not style.palette and (config.transformation != "dna" or style.generated_with_dna)
+
+
+def num_painted(config: PredictorConfig, style: Style) -> int:
+    """Number of layers that show nothing seen before: the generated image, or the colours of the palette."""
+    return style.palette or int(has_generated(config, style))
 
 
 def layer_names(config: PredictorConfig, style: Style) -> list[str]:
     """Names of the layers in the order of the masks: previous, (first,) (generated,) transformed 0, ..."""
     names = ["previous"] + ["first"] * style.first_frame + ["generated"] * has_generated(config, style)
+    names += [f"colour {index}" for index in range(style.palette)]
     return names + [f"transformed {index}" for index in range(transformations.num_transformed(config, style))]
 
 
@@ -84,8 +90,9 @@ def composite(
     layers = [frame]
     if style.first_frame:
         layers.append(first_frame)
-    if has_generated(config, style):
-        layers.append(ops.cast(outputs.generated, "float32"))
+    painted = num_painted(config, style)
+    generated = ops.cast(outputs.generated, "float32") if painted else None
+    layers += [generated[..., 3 * index : 3 * index + 3] for index in range(painted)]
     next_frame = moved[..., :3]
     for index, layer in enumerate(layers):
         next_frame = next_frame + known[..., index : index + 1] * layer
@@ -93,9 +100,9 @@ def composite(
         return Composite(next_frame, None, masks)
 
     still = known[..., :1]
-    if has_generated(config, style):
+    if painted:
         # A painted pixel says nothing about where an object went: its share stays with the previous map.
-        still = still + known[..., -1:]
+        still = still + ops.sum(known[..., -painted:], axis=-1, keepdims=True)
     next_maps = moved[..., 3:] + still * maps
     if style.first_frame:
         next_maps = next_maps + known[..., 1:2] * (maps if first_maps is None else first_maps)

@@ -33,6 +33,9 @@ class PredictorConfig:
         kernel_size: side of the kernels of "cdna" and "dna" [px], odd.
         context_frames: ground-truth frames before the predictor sees its own predictions.
         width: factor on the number of channels of the backbone.
+        stride: control steps that one call of the network leaps over; more than 1 for the "fast" backbone only. A
+            leap is given its block of `stride` actions; a shorter one is filled with zero actions, which must mean
+            "stand still" to the robot.
 
     Raises:
         ValueError: a field has a value that no predictor can have; the message names the field.
@@ -50,6 +53,7 @@ class PredictorConfig:
     kernel_size: int = 5
     context_frames: int = 2
     width: float = 1.0
+    stride: int = 1
 
     def __post_init__(self) -> None:
         """Normalise names, then validate."""
@@ -77,6 +81,7 @@ class PredictorConfig:
         for field in ("image_height", "image_width", "action_size", "state_size", "num_masks", "kernel_size"):
             _check_count(field, getattr(self, field))
         _check_count("context_frames", self.context_frames)
+        _check_count("stride", self.stride)
         if not isinstance(self.use_state, bool):
             raise TypeError(f"PredictorConfig.use_state must be True or False, got {self.use_state!r}")
         for field in ("image_height", "image_width"):
@@ -94,10 +99,22 @@ class PredictorConfig:
                 f"PredictorConfig.num_masks must be 1 for dna (it makes one transformed image), got {self.num_masks}; "
                 "pass num_masks=1 (--num_masks=1)"
             )
+        self._validate_stride()
         if self.backbone == "seed" and self.transformation == "stp" and self.num_masks < 2:
             raise ValueError(
                 "PredictorConfig.num_masks must be at least 2 for stp on the seed backbone, whose first mask goes to "
                 f"the generated image; got {self.num_masks}"
+            )
+
+    def _validate_stride(self) -> None:
+        if self.stride == 1:
+            return
+        if self.backbone == "seed":
+            raise ValueError(f"PredictorConfig.stride must be 1 for the seed backbone, got {self.stride}")
+        if self.context_frames != 1:
+            raise ValueError(
+                f"PredictorConfig.context_frames must be 1 for a predictor that leaps (stride {self.stride}), "
+                f"got {self.context_frames}"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The `fast` backbone: made for planning, where a frame may cost a tenth of a millisecond.
 
 It works at a quarter and an eighth of the image's resolution, knows where the robot is through learned position maps,
-and mends what the original network gets wrong: action and state reach every scale, kernels begin as the identity,
+and leaps: one call predicts the frame after up to `stride` control steps, so that fifteen steps are three calls.
+It mends what the original network gets wrong: action and state reach every scale, kernels begin near the identity,
 borders stay bright, every mask has its layer, mask logits are linear, and nothing depends on the image size.
 
-Source: arXiv:1605.07157 for the heads; the background layer of arXiv:1710.05268; a convolutional GRU after
-N. Ballas et al., 2016 (arXiv:1511.06432). Differs from them: separable kernels, attention pooling before the kernel
-head, position maps.
-Letters: B batch, H rows, W columns, A action size, S state size, M transformed images, L layers, K side of a kernel.
+Source: arXiv:1605.07157 for the heads; the background layer of arXiv:1710.05268. Differs from them: a plain memory of
+features instead of LSTMs, separable kernels, attention pooling before the kernel head, position maps, leaps.
+Letters: B batch, H rows, W columns, A action size, S state size, M transformed images, L layers, K taps of a kernel,
+J the stride.
 """
 
 from typing import Any
@@ -22,11 +23,18 @@ from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.transformations import Style
 
 # Channels at a quarter of the resolution, at an eighth, and before the heads, for width 1.
-_CHANNELS = (32, 48, 48)
+_CHANNELS = (32, 64, 48)
 _NUM_POSITIONS = 4
+# Moments of a leap whose positions are drawn: its ends and two between.
+_NUM_MOMENTS = 4
+_NUM_BLOCKS = 2
+_NUM_COLOURS = 3
+_HIDDEN = 128
 _STEM, _COARSE = 4, 8
 # An untrained predictor should copy: the previous frame starts with most of each pixel's mask.
 _PREVIOUS_MASK_BIAS = 3.0
+# The centre tap of an untrained kernel holds this share of its mass.
+_CENTRE_SHARE = 0.5
 
 
 class FastBackbone(layers.Layer):
@@ -44,7 +52,8 @@ class FastBackbone(layers.Layer):
         # Keras would round positions and states to the compute type on the way in.
         super().__init__(dtype=dtype, name=name, autocast=False)
         self.config = config
-        self.style = Style(identity_bias=2.0, separable=config.transformation == "cdna")
+        bias = float(np.log(max(config.kernel_size - 1, 1) * _CENTRE_SHARE / (1 - _CENTRE_SHARE)))
+        self.style = Style(identity_bias=bias, separable=config.transformation == "cdna", palette=_NUM_COLOURS)
         self._fine, self._coarse, self._last = (_channels(count, config.width) for count in _CHANNELS)
         self._make_trunk()
         self._make_heads()
@@ -66,32 +75,38 @@ class FastBackbone(layers.Layer):
     def _make_trunk(self) -> None:
         fine, coarse, last = self._fine, self._coarse, self._last
         stem = 3 * _STEM**2
-        self.encode_frame = self._convolution(stem, fine, 3)
+        positions = _NUM_MOMENTS * _NUM_POSITIONS if self.config.use_state else 0
+        self.encode_frame = self._convolution(stem + positions, fine, 3)
         self.encode_first = self._convolution(stem, fine, 3)
         self.encode_memory = self._convolution(fine, fine, 1, use_bias=False)
         self.to_coarse = self._convolution(fine, coarse, 3, strides=2)
-        self.gates = self._convolution(2 * coarse, 2 * coarse, 3)
-        self.candidate = self._convolution(2 * coarse, coarse, 3)
+        self.blocks = [self._convolution(coarse, coarse, 3) for _ in range(_NUM_BLOCKS)]
         self.to_fine = self._convolution(coarse, 4 * fine, 1)
         self.merge = self._convolution(fine, last, 3)
         self.refine = self._convolution(last, last, 3)
 
     def _make_heads(self) -> None:
-        config, last, coarse = self.config, self._last, self._coarse
+        config, last = self.config, self._last
         small = keras.initializers.RandomNormal(stddev=0.02, seed=7)
         num_layers = compositor.num_layers(config, self.style)
         self.mask_head = self._convolution(last, _STEM**2 * num_layers, 1, kernel_initializer=small)
         bias = np.zeros((_STEM**2, num_layers), np.float32)
         bias[:, 0] = _PREVIOUS_MASK_BIAS
         self.mask_head.bias.assign(bias.reshape(-1))
-        self.generated_head = self._convolution(last, 3 * _STEM**2, 1)
+        colours = keras.initializers.RandomNormal(stddev=1.5, seed=9)
+        self.colours = self.add_weight(
+            name="colours", shape=(3 * _NUM_COLOURS,), initializer=colours, dtype="float32", autocast=False
+        )
         if config.transformation == "dna":
             taps = transformations.num_parameters(config, self.style)
             self.kernel_head = self._convolution(last, _STEM**2 * taps, 1, kernel_initializer=small)
             return
         per_image = transformations.num_parameters(config, self.style) // config.num_masks
-        self.attention_head = self._convolution(coarse, config.num_masks, 1)
-        self.kernel_head = self._dense(coarse, per_image, kernel_initializer="zeros")
+        self.attention_head = self._convolution(last, config.num_masks, 1)
+        robot = 2 * _NUM_MOMENTS * _NUM_POSITIONS if config.use_state else 0
+        self.kernel_hidden = self._dense(last + 2 + robot + self._conditions, _HIDDEN, activation="relu")
+        self.kernel_hidden_2 = self._dense(_HIDDEN, _HIDDEN, activation="relu")
+        self.kernel_head = self._dense(_HIDDEN, per_image, kernel_initializer="zeros")
         self.motion_head = self._dense(self._conditions, per_image * config.num_masks, kernel_initializer=small)
 
     def _make_robot(self) -> None:
@@ -111,13 +126,12 @@ class FastBackbone(layers.Layer):
         self.log_width = self.add_weight(
             name="log_width", shape=(_NUM_POSITIONS,), initializer="zeros", dtype="float32", autocast=False
         )
-        self.encode_positions = self._convolution(8 * _NUM_POSITIONS, fine, 3, use_bias=False)
 
     @property
     def _conditions(self) -> int:
-        """Numbers that tell the robot: action, state and next state; one constant without them."""
+        """Numbers that tell the robot: actions, state and next state; one constant without them."""
         config = self.config
-        return config.action_size + 2 * config.state_size if config.use_state else 1
+        return config.stride * config.action_size + 2 * config.state_size if config.use_state else 1
 
     # ---- one step ---------------------------------------------------------------------------------------------
 
@@ -130,25 +144,44 @@ class FastBackbone(layers.Layer):
         """
         del state
         first = self.encode_first(space_to_depth(ops.cast(frame, self.compute_dtype), _STEM))
-        coarse = (ops.shape(frame)[0], frame.shape[1] // _COARSE, frame.shape[2] // _COARSE, self._coarse)
-        return {"first": first, "fine": ops.zeros_like(first), "coarse": ops.zeros(coarse, first.dtype)}
+        return {"first": first, "fine": ops.zeros_like(first)}
+
+    def robot_path(self, action: Any, robot_state: Any) -> Any:
+        """Where the robot is after each control step of the leap.
+
+        Args:
+            action: [B, J, A] normalised.
+            robot_state: [B, S] normalised.
+
+        Returns:
+            [B, J, S] normalised, float32.
+        """
+        path = []
+        for step in range(self.config.stride):
+            robot = ops.concatenate([action[:, step], robot_state], axis=-1)
+            robot_state = robot_state + self.state_linear(robot) + self.state_output(self.state_hidden(robot))
+            path.append(robot_state)
+        return ops.stack(path, axis=1)
 
     def call(
         self, frame: Any, action: Any, robot_state: Any, recurrent: dict[str, Any], training: bool = False
     ) -> tuple[HeadOutputs, dict[str, Any]]:
-        """One step; see `backbone.BACKBONES` for the contract."""
+        """One leap; see `backbone.BACKBONES` for the contract."""
         del training
-        robot = ops.concatenate([action, robot_state], axis=-1)
-        next_state = robot_state + self.state_linear(robot) + self.state_output(self.state_hidden(robot))
-        fine = self.encode_frame(space_to_depth(ops.cast(frame, self.compute_dtype), _STEM))
-        fine = fine + recurrent["first"] + self.encode_memory(recurrent["fine"])
-        conditions = self._robot_conditions(robot, next_state)
+        action = ops.reshape(action, (-1, self.config.stride, self.config.action_size))
+        path = self.robot_path(action, robot_state)
+        conditions = self._robot_conditions(action, robot_state, path[:, -1])
+        inputs = space_to_depth(ops.cast(frame, self.compute_dtype), _STEM)
+        points = None
         if self.config.use_state:
-            maps = [self._position_maps(state, frame.shape[1:3]) for state in (robot_state, next_state)]
-            fine = fine + self.encode_positions(ops.cast(ops.concatenate(maps, axis=-1), self.compute_dtype))
+            points = self._robot_points(ops.concatenate([robot_state[:, None], path], axis=1))
+            maps = self._position_maps(points, frame.shape[1:3])
+            inputs = ops.concatenate([inputs, ops.cast(maps, self.compute_dtype)], axis=-1)
+        fine = self.encode_frame(inputs) + recurrent["first"] + self.encode_memory(recurrent["fine"])
+        if self.config.use_state:
             fine = fine + self._spread(self.condition_fine, conditions)
         fine = ops.relu(fine)
-        coarse = self._remember(fine, recurrent["coarse"], conditions)
+        coarse = self._look_around(fine, conditions)
         memory = ops.relu(fine + depth_to_space(self.to_fine(coarse), 2))
         features = self.merge(memory)
         if self.config.use_state:
@@ -157,71 +190,93 @@ class FastBackbone(layers.Layer):
         features = ops.relu(features + self.refine(features))
         outputs = HeadOutputs(
             mask_logits=depth_to_space(self.mask_head(features), _STEM),
-            generated=self._generate(features),
-            parameters=self._parameters(features, coarse, conditions),
-            next_state=next_state,
+            generated=ops.sigmoid(self.colours)[None, None, None],
+            parameters=self._parameters(features, points, conditions),
+            next_state=path[:, -1],
         )
-        return outputs, {"first": recurrent["first"], "fine": memory, "coarse": coarse}
+        return outputs, {"first": recurrent["first"], "fine": memory}
 
-    def _robot_conditions(self, robot: Any, next_state: Any) -> Any:
+    def _robot_conditions(self, action: Any, robot_state: Any, next_state: Any) -> Any:
         """[B, R] float32: what the robot is doing."""
         if self.config.use_state:
-            return ops.concatenate([robot, next_state], axis=-1)
-        return ops.ones_like(robot[:, :1])
+            flat = ops.reshape(action, (-1, self.config.stride * self.config.action_size))
+            return ops.concatenate([flat, robot_state, next_state], axis=-1)
+        return ops.ones_like(robot_state[:, :1])
 
     def _spread(self, layer: layers.Dense, conditions: Any) -> Any:
         """[B, 1, 1, C]: conditions as a bias of every place."""
         return ops.cast(layer(conditions), self.compute_dtype)[:, None, None, :]
 
-    def _position_maps(self, state: Any, image_size: tuple[int, int]) -> Any:
-        """Learned positions of the robot in the picture as Gaussian bumps, at half resolution.
+    def _robot_points(self, places: Any) -> Any:
+        """Learned points of the robot in the picture, at four moments of the leap.
+
+        Args:
+            places: [B, J+1, S] normalised states.
+
+        Returns:
+            [B, 4*N, 2] as (row, col) in [-1, 1] across the image, N learned points, float32.
+        """
+        last = places.shape[1] - 1
+        moments = [round(index * last / (_NUM_MOMENTS - 1)) for index in range(_NUM_MOMENTS)]
+        chosen = ops.stack([places[:, moment] for moment in moments], axis=1)
+        return ops.reshape(self.positions(chosen), (-1, _NUM_MOMENTS * _NUM_POSITIONS, 2))
+
+    def _position_maps(self, points: Any, image_size: tuple[int, int]) -> Any:
+        """The robot's points as Gaussian bumps.
 
         A convolution cannot turn "x = 0.1 m" into a place; a bump at a learned place can, and it stays sharp however
         blurred the predicted frame has become. Float32: bfloat16 has 8 bits, too few for a position.
 
         Args:
-            state: [B, S] normalised.
+            points: [B, 4*N, 2] in [-1, 1].
             image_size: (H, W).
 
         Returns:
-            [B, H/4, W/4, 4*N], N positions, the four half-resolution pixels of a cell as channels.
+            [B, H/4, W/4, 4*N].
         """
-        points = ops.reshape(self.positions(state), (-1, _NUM_POSITIONS, 2))  # in [-1, 1] across the image
-        width = 0.12 * ops.exp(self.log_width)[:, None]
-        rows, columns = (_centres(size // 2) for size in image_size)
-        down = ops.exp(-0.5 * ops.square((points[:, :, :1] - rows) / width))
-        across = ops.exp(-0.5 * ops.square((points[:, :, 1:] - columns) / width))
-        return space_to_depth(ops.einsum("bpi,bpj->bijp", down, across), 2)
+        width = 0.12 * ops.tile(ops.exp(self.log_width), (_NUM_MOMENTS,))
+        rows, columns = (_centres(size // _STEM)[:, None] for size in image_size)
+        down = ops.exp(-0.5 * ops.square((points[:, None, :, 0] - rows) / width))  # [B, H/4, 4*N]
+        across = ops.exp(-0.5 * ops.square((points[:, None, :, 1] - columns) / width))
+        return down[:, :, None] * across[:, None]
 
-    def _remember(self, fine: Any, memory: Any, conditions: Any) -> Any:
-        """The convolutional GRU at 1/8 of the resolution."""
-        inputs = self.to_coarse(fine)
+    def _look_around(self, fine: Any, conditions: Any) -> Any:
+        """Features at 1/8 of the resolution, where one cell sees what a leap can reach."""
+        coarse = self.to_coarse(fine)
         if self.config.use_state:
-            inputs = inputs + self._spread(self.condition_coarse, conditions)
-        inputs = ops.relu(inputs)
-        gates = ops.sigmoid(self.gates(ops.concatenate([inputs, memory], axis=-1)))
-        update, reset = gates[..., : self._coarse], gates[..., self._coarse :]
-        candidate = ops.tanh(self.candidate(ops.concatenate([inputs, reset * memory], axis=-1)))
-        return memory + update * (candidate - memory)
+            coarse = coarse + self._spread(self.condition_coarse, conditions)
+        coarse = ops.relu(coarse)
+        for block in self.blocks:
+            coarse = ops.relu(coarse + block(coarse))
+        return coarse
 
-    def _generate(self, features: Any) -> Any:
-        logits = ops.cast(self.generated_head(features), "float32")
-        return depth_to_space(ops.sigmoid(logits), _STEM)
-
-    def _parameters(self, features: Any, coarse: Any, conditions: Any) -> Any:
+    def _parameters(self, features: Any, points: Any, conditions: Any) -> Any:
         """Raw parameters of the transformation, float32.
 
-        Each transformed image looks at the place it moves (attention over the coarse features) and at the robot.
+        Each transformed image looks at the place it moves (attention over the features), where that is as seen from
+        the robot's points (how far an object goes depends on where the finger meets it), and at the robot's actions.
         """
         if self.config.transformation == "dna":
             return ops.cast(depth_to_space(self.kernel_head(features), _STEM), "float32")
         count = self.config.num_masks
-        places = coarse.shape[1] * coarse.shape[2]
-        attention = ops.reshape(ops.cast(self.attention_head(coarse), "float32"), (-1, places, count))
-        flat = ops.reshape(ops.cast(coarse, "float32"), (-1, places, self._coarse))
-        pooled = ops.einsum("bnm,bnc->bmc", ops.softmax(attention, axis=1), flat)
-        parameters = self.kernel_head(ops.reshape(pooled, (-1, self._coarse)))
+        height, width = features.shape[1:3]
+        attention = ops.reshape(ops.cast(self.attention_head(features), "float32"), (-1, height * width, count))
+        attention = ops.softmax(attention, axis=1)
+        flat = ops.reshape(ops.cast(features, "float32"), (-1, height * width, self._last))
+        pooled = ops.einsum("bnm,bnc->bmc", attention, flat)
+        grid = np.stack(np.meshgrid(_centre_values(height), _centre_values(width), indexing="ij"), axis=-1)
+        place = ops.einsum("bnm,nc->bmc", attention, ops.convert_to_tensor(grid.reshape(-1, 2), "float32"))
+        seen = [pooled, place, self._repeat(conditions, count)]
+        if points is not None:
+            offsets = place[:, :, None] - points[:, None]  # [B, M, 4*N, 2]
+            seen.append(ops.reshape(offsets, (-1, count, 2 * points.shape[1])))
+        hidden = self.kernel_hidden_2(self.kernel_hidden(ops.concatenate(seen, axis=-1)))
+        parameters = self.kernel_head(hidden)  # [B, M, per image]
         return ops.reshape(parameters, (-1, count * parameters.shape[-1])) + self.motion_head(conditions)
+
+    @staticmethod
+    def _repeat(conditions: Any, count: int) -> Any:
+        return ops.broadcast_to(conditions[:, None], (ops.shape(conditions)[0], count, conditions.shape[-1]))
 
 
 def space_to_depth(images: Any, block: int) -> Any:
@@ -243,7 +298,11 @@ def depth_to_space(images: Any, block: int) -> Any:
 
 def _centres(size: int) -> Any:
     """Pixel centres along an axis, in [-1, 1]."""
-    return ops.convert_to_tensor((np.arange(size) + 0.5) / size * 2 - 1, "float32")
+    return ops.convert_to_tensor(_centre_values(size), "float32")
+
+
+def _centre_values(size: int) -> np.ndarray:
+    return (np.arange(size) + 0.5) / size * 2 - 1
 
 
 def _channels(count: int, width: float) -> int:

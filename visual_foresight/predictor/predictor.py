@@ -167,7 +167,8 @@ class VideoPredictor(keras.Model):
         Args:
             carry: from `initial_carry` or the step before.
             frame: [B, H, W, 3] float32 in [0, 1], true or predicted.
-            action: [B, A] float32, environment units.
+            action: [B, A] float32, environment units; [B, J, A] for a predictor of stride J > 1, zeros behind the
+                last action of a shorter leap.
             state: [B, S] float32, environment units.
             maps: [B, H, W, P] float32, probability maps of designated pixels on `frame`; None: none are moved.
             training: whether this is a training step.
@@ -194,6 +195,19 @@ class VideoPredictor(keras.Model):
         )
         next_state = self._restore_state(outputs.next_state)
         return following, StepPrediction(composed.frame, next_state, composed.maps, composed.masks)
+
+    def robot_path(self, action: Any, state: Any) -> Any:
+        """The robot states inside a leap, without the picture.
+
+        Args:
+            action: [B, J, A] float32, environment units.
+            state: [B, S] float32, environment units.
+
+        Returns:
+            [B, J, S] float32, environment units: after each control step. The last one is `step`'s next state.
+        """
+        path = self.backbone.robot_path(self._normalise(action, "action"), self._normalise(state, "state"))
+        return self._restore_state(path)
 
     def _normalise(self, values: Any, kind: str) -> Any:
         """(values - mean) / deviation; skipped for the identity, whose arithmetic would be exact anyway."""
@@ -223,7 +237,8 @@ class VideoPredictor(keras.Model):
         state at the first step only, as the original; others during all context steps.
 
         Args:
-            inputs: "frames" [B, T, H, W, 3] float32 in [0, 1], "actions" [B, T-1 or T, A], "states" [B, T, S].
+            inputs: "frames" [B, T, H, W, 3] float32 in [0, 1], "actions" [B, T-1 or T, A], "states" [B, T, S]. With a
+                stride of J > 1: the frames and states at the ends of leaps, and "actions" [B, T-1, J, A].
             ground_truth_mask: bool [B, T-1]; True feeds the true frame to that example at that step (frame t at
                 step t); entries inside the context have no effect. None: never after the context.
             training: whether this is a training step.
@@ -233,6 +248,8 @@ class VideoPredictor(keras.Model):
         """
         frames, actions, states = inputs["frames"], inputs["actions"], inputs["states"]
         carry = self.initial_carry(frames[:, 0], states[:, 0])
+        if hasattr(self.backbone, "unrolled_start"):
+            carry["recurrent"] = self.backbone.unrolled_start()
         frame, state = frames[:, 0], states[:, 0]
         predictions: list[StepPrediction] = []
         for time in range(frames.shape[1] - 1):
@@ -283,6 +300,8 @@ class VideoPredictor(keras.Model):
         frames, actions, states = check_sequence(frames, actions, states, count, self.config)
         if self._compiled_step is None:
             self._compiled_step = backend.compile_function(self._next, model=self)
+        if self.config.stride > 1:
+            return self._predict_leaps(frames, actions, states, count)
         carry = self.initial_carry(frames[:, 0], states[:, 0])
         frame, state = frames[:, 0], states[:, 0]
         predicted_frames, predicted_states = [], []
@@ -294,6 +313,28 @@ class VideoPredictor(keras.Model):
             carry, frame, state = self._compiled_step(carry, *inputs)
             predicted_frames.append(ops.convert_to_numpy(frame))
             predicted_states.append(ops.convert_to_numpy(state))
+        return Prediction(np.stack(predicted_frames, axis=1), np.stack(predicted_states, axis=1))
+
+    def _predict_leaps(self, frames: np.ndarray, actions: np.ndarray, states: np.ndarray, count: int) -> Prediction:
+        """Every frame from the start of its leap; leaps follow one another from the last context frame on."""
+        stride, batch = self.config.stride, len(frames)
+        predicted_frames, predicted_states = [], []
+        block = np.zeros((batch, stride, actions.shape[2]), np.float32)
+        frame, state, carry, position = frames[:, 0], states[:, 0], None, 0
+        for time in range(frames.shape[1] - 1):
+            if time < count:  # begin anew from the true frame
+                frame, state, position = frames[:, time], states[:, time], 0
+                carry = self.initial_carry(frame, state)
+            if position == 0:
+                block[:] = 0.0
+            block[:, position] = actions[:, time]
+            inputs = [ops.convert_to_tensor(array, "float32") for array in (frame, block, state)]
+            following, seen, moved = self._compiled_step(carry, *inputs)
+            predicted_frames.append(ops.convert_to_numpy(seen))
+            predicted_states.append(ops.convert_to_numpy(self.robot_path(*inputs[1:]))[:, position])
+            position += 1
+            if position == stride:
+                carry, frame, state, position = following, seen, moved, 0
         return Prediction(np.stack(predicted_frames, axis=1), np.stack(predicted_states, axis=1))
 
     def _next(self, carry: dict[str, Any], frame: Any, action: Any, state: Any) -> tuple[dict[str, Any], Any, Any]:

@@ -1,0 +1,172 @@
+"""Where rollouts begin: encoded scenes, and the maps of designated pixels.
+
+Letters: N scenes, C context frames, P designated pixels, H rows, W columns, A action size, S state size, J stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Leap:
+    """The leap that a scene is in: where it began, and its actions so far. Only predictors that leap have one.
+
+    Args:
+        frame: [N, H, W, 3] float32, the frame that the leap began from.
+        state: [N, S] float32.
+        pixel_distributions: [N, H, W, P] float32, or None without designated pixels.
+        actions: [N, J, A] float32, those taken so far, zeros behind them.
+        count: [N] int64, how many were taken, below J.
+    """
+
+    frame: np.ndarray
+    state: np.ndarray
+    pixel_distributions: np.ndarray | None
+    actions: np.ndarray
+    count: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatorStart:
+    """Encoded scenes: where rollouts begin. Made by `LearnedSimulator.start` (N = 1), `stack` and `advance`.
+
+    Args:
+        carry: what the predictor carries from step to step, leading axis N; at the beginning of `leap`, if there is one.
+        frame: [N, H, W, 3] float32 in [0, 1], the last context frame, or the present prediction.
+        state: [N, S] float32, the robot state that the next step sees.
+        pixel_distributions: [N, H, W, P] float32, where the designated pixels are in `frame`; None without any.
+        leap: the leap that the scenes are in.
+    """
+
+    carry: Any
+    frame: np.ndarray
+    state: np.ndarray
+    pixel_distributions: np.ndarray | None = None
+    leap: Leap | None = None
+
+    @property
+    def num_pixels(self) -> int:
+        """P, the number of designated pixels."""
+        return 0 if self.pixel_distributions is None else int(self.pixel_distributions.shape[-1])
+
+    @property
+    def num_scenes(self) -> int:
+        """N, the number of scenes."""
+        return int(self.frame.shape[0])
+
+    @staticmethod
+    def stack(starts: Sequence[SimulatorStart]) -> SimulatorStart:
+        """Put scenes side by side.
+
+        Raises:
+            ValueError: nothing to stack, or scenes with different numbers of designated pixels.
+        """
+        if not starts:
+            raise ValueError("there is no scene to stack")
+        if len({start.num_pixels for start in starts}) > 1:
+            raise ValueError(
+                f"scenes have different numbers of designated pixels: {[start.num_pixels for start in starts]}"
+            )
+        return _map_arrays(lambda *arrays: np.concatenate([np.asarray(array) for array in arrays]), *starts)
+
+    def select(self, index: int) -> SimulatorStart:
+        """One of the scenes, as a start with N = 1."""
+        return _map_arrays(lambda array: np.asarray(array)[index : index + 1], self)
+
+    def rebased(self) -> SimulatorStart:
+        """The same scenes at the beginning of a leap: the next one starts from the present prediction.
+
+        Its memory is that of the beginning of the leap that is cut short.
+        """
+        if self.leap is None or not self.leap.count.any():
+            return self
+        leap = Leap(
+            self.frame,
+            self.state,
+            self.pixel_distributions,
+            np.zeros_like(self.leap.actions),
+            np.zeros_like(self.leap.count),
+        )
+        return SimulatorStart(self.carry, self.frame, self.state, self.pixel_distributions, leap)
+
+
+def _map_arrays(function: Any, *starts: SimulatorStart) -> SimulatorStart:
+    """Apply a function to each array of a start, or to those of several side by side."""
+    from keras import tree
+
+    def gather(values: list[Any]) -> Any:
+        return None if values[0] is None else function(*values)
+
+    def fields(records: Sequence[Any], names: Sequence[str]) -> list[Any]:
+        return [gather([getattr(record, name) for record in records]) for name in names]
+
+    carry = tree.map_structure(function, *(start.carry for start in starts))
+    present = fields(starts, ("frame", "state", "pixel_distributions"))
+    if starts[0].leap is None:
+        return SimulatorStart(carry, *present)
+    leap = Leap(
+        *fields([start.leap for start in starts], ("frame", "state", "pixel_distributions", "actions", "count"))
+    )
+    return SimulatorStart(carry, *present, leap)
+
+
+def pixel_maps(pixels: Sequence[tuple[float, float]] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Probability maps [P, H, W] of designated pixels, bilinear: the expected position of each is the pixel.
+
+    Args:
+        pixels: [P, 2] (row, col), floating; pixel centres are whole numbers.
+        image_size: (H, W).
+
+    Raises:
+        ValueError: a wrong shape, or a pixel outside the image.
+    """
+    points = np.asarray(pixels, np.float64)
+    height, width = image_size
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise ValueError(f"pixels must be [P, 2] as (row, col), got shape {list(points.shape)}")
+    limits = np.array([height, width]) - 0.5
+    if not np.isfinite(points).all() or (points < -0.5).any() or (points > limits).any():
+        raise ValueError(f"designated pixels {points.tolist()} must lie inside the {height}x{width} image")
+    points = np.clip(points, 0.0, [height - 1, width - 1])
+    rows = np.maximum(0.0, 1.0 - np.abs(points[:, :1] - np.arange(height)))  # [P, H]
+    columns = np.maximum(0.0, 1.0 - np.abs(points[:, 1:] - np.arange(width)))  # [P, W]
+    return (rows[:, :, None] * columns[:, None, :]).astype(np.float32)
+
+
+def checked_maps(distributions: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Probability maps [P, H, W] as float32 with sum 1 each.
+
+    Raises:
+        ValueError: a wrong shape, a value that is negative or not finite, or a map without mass.
+    """
+    height, width = image_size
+    maps = np.asarray(distributions, np.float32)
+    if maps.ndim != 3 or maps.shape[1:] != (height, width):
+        raise ValueError(f"pixel_distributions must be [P, {height}, {width}], got {list(maps.shape)}")
+    mass = maps.sum(axis=(1, 2), keepdims=True)
+    if not np.isfinite(maps).all() or maps.min() < 0 or (mass <= 0).any():
+        raise ValueError("pixel_distributions must be finite, not negative, and each must have some mass")
+    return maps / mass
+
+
+def checked_array(array: Any, shape: tuple[int, ...], name: str, meaning: str) -> np.ndarray:
+    """An array as float32.
+
+    Raises:
+        ValueError: it is missing, has another shape, or is not finite.
+    """
+    if array is None:
+        if shape[0] == 0:
+            return np.zeros(shape, np.float32)
+        raise ValueError(f"{name} {list(shape)} are needed: {meaning}")
+    array = np.asarray(array, np.float32)
+    if array.shape != shape:
+        raise ValueError(f"{name} must be {list(shape)} ({meaning}), got {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contain values that are not finite")
+    return array

@@ -1,0 +1,145 @@
+"""The compiled part of a rollout: one scene branched into K futures.
+
+A predictor of stride J is called once for each leap, or, where every control step is wanted, once for each step, from
+the beginning of its leap. Either way the calls are rows of one plan [N, K, J*A + 1]: the actions of the leap so far,
+and how many they are; the call after a full leap begins where it ends.
+Letters: N calls, K candidates, T control steps, A action size, S state size, J stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from visual_foresight.predictor.predictor import VideoPredictor
+
+OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
+
+# So few calls are written out in the graph: what their last one does not need for its outputs is then not computed.
+_UNROLLED = 4
+
+
+def plan_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
+    """Calls for the ends of leaps only: actions [K, T, A], T a multiple of J, to [T/J, K, J*A + 1]."""
+    count, steps, size = actions.shape
+    blocks = actions.reshape(count, steps // stride, stride * size).transpose(1, 0, 2)
+    return np.concatenate([blocks, np.full((*blocks.shape[:2], 1), stride, np.float32)], axis=-1)
+
+
+def plan_steps(actions: np.ndarray, stride: int, taken: np.ndarray) -> np.ndarray:
+    """Calls for every control step: actions [K, T, A] to [T, K, J*A + 1].
+
+    Args:
+        actions: [K, T, A].
+        stride: J.
+        taken: [C, A], actions that the present leap consists of so far.
+    """
+    count, steps, size = actions.shape
+    already = np.broadcast_to(taken, (count, *taken.shape))
+    sequence = np.concatenate([already, actions], axis=1)
+    rows = np.zeros((steps, count, stride * size + 1), np.float32)
+    for step in range(steps):
+        index = len(taken) + step
+        first = index - index % stride
+        so_far = sequence[:, first : index + 1].reshape(count, -1)
+        rows[step, :, : so_far.shape[1]] = so_far
+        rows[step, :, -1] = index % stride + 1
+    return rows
+
+
+def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: bool, subsample: int = 1) -> Any:
+    """The function of one scene and K plans that `compile_function` compiles.
+
+    Args:
+        predictor: a VideoPredictor.
+        wanted: names in `OUTPUTS`.
+        whole_leaps: whether each call ends its leap; the states are then those of each control step.
+        subsample: of the picture-like outputs, every how-many-th call is returned.
+
+    Returns:
+        roll(carry, frame, state, plan [N, K, J*A + 1], maps=None) -> dict of tensors with leading axes [calls, K];
+        states [N, K, J, S] for whole leaps.
+    """
+    from keras import ops, tree
+
+    from visual_foresight.backend import scan
+
+    stride, size = predictor.config.stride, predictor.config.action_size
+
+    def roll(carry: Any, frame: Any, state: Any, plan: Any, maps: Any = None) -> dict[str, Any]:
+        count = plan.shape[1]
+
+        def branch(tensor: Any) -> Any:
+            return ops.broadcast_to(tensor, (count, *tensor.shape[1:]))
+
+        moment = {"carry": tree.map_structure(branch, carry), "frame": branch(frame), "state": branch(state)}
+        if maps is not None:
+            moment["maps"] = branch(maps)
+        series = _unrolled(advance, moment, plan) if plan.shape[0] <= _UNROLLED else scan(advance, moment, plan)
+        return {
+            name: values if name == "states" else values[subsample - 1 :: subsample] for name, values in series.items()
+        }
+
+    def advance(moment: dict[str, Any], row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        action = row[:, :-1]
+        if stride > 1:
+            action = ops.reshape(action, (-1, stride, size))
+        carry, prediction = predictor.step(
+            moment["carry"], moment["frame"], action, moment["state"], moment.get("maps")
+        )
+        following = {"carry": carry, "frame": prediction.frame, "state": prediction.state}
+        if "maps" in moment:
+            following["maps"] = prediction.maps
+        if not whole_leaps:
+            full = row[:, -1] == stride
+            following = tree.map_structure(lambda new, old: _choose(full, new, old), following, moment)
+        outputs = {name: _read(name, prediction) for name in wanted}
+        if "states" in wanted and (whole_leaps or stride > 1):
+            path = prediction.state[:, None] if stride == 1 else predictor.robot_path(action, moment["state"])
+            outputs["states"] = path if whole_leaps else state_after(path, row[:, -1])
+        return following, outputs
+
+    return roll
+
+
+def state_after(path: Any, count: Any) -> Any:
+    """The robot state after `count` [B] control steps of a leap: path [B, J, S] to [B, S]."""
+    from keras import ops
+
+    chosen = ops.one_hot(ops.cast(count, "int32") - 1, path.shape[1], dtype=path.dtype)
+    return ops.einsum("bjs,bj->bs", path, chosen)
+
+
+def _unrolled(advance: Any, moment: Any, plan: Any) -> dict[str, Any]:
+    from keras import ops
+
+    rows = []
+    for index in range(plan.shape[0]):
+        moment, outputs = advance(moment, plan[index])
+        rows.append(outputs)
+    return {name: ops.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _choose(condition: Any, new: Any, old: Any) -> Any:
+    from keras import ops
+
+    return ops.where(ops.reshape(condition, (-1, *[1] * (len(new.shape) - 1))), new, ops.cast(old, new.dtype))
+
+
+def _read(name: str, prediction: Any) -> Any:
+    from keras import ops
+
+    if name == "frames":
+        return ops.clip(prediction.frame, 0.0, 1.0)
+    if name == "states":
+        return prediction.state
+    maps = prediction.maps  # [K, H, W, P]
+    if name == "pixel_distributions":
+        return ops.transpose(maps, (0, 3, 1, 2))
+    rows = ops.arange(maps.shape[1], dtype="float32")
+    columns = ops.arange(maps.shape[2], dtype="float32")
+    row = ops.einsum("khwp,h->kp", maps, rows)
+    return ops.stack([row, ops.einsum("khwp,w->kp", maps, columns)], axis=-1)
