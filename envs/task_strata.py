@@ -78,8 +78,8 @@ def spread_tasks(num: int, *, first_seed: int, split: str = "train", name: str) 
     """Tasks in which shapes, directions, distances and numbers of objects occur about equally often.
 
     Seeds are taken in order; a task is kept as long as none of its four properties, nor the pair of shape and
-    direction, has had its share (an equal one and 12 % more). The order is then shuffled (by `first_seed`), so that the first n tasks are a fair
-    sample of all.
+    direction, has had its share (an equal one and 12 % more). The order is then shuffled (by `first_seed`), so that the
+    first n tasks are a fair sample of all.
 
     Args:
         num: how many.

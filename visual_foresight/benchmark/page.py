@@ -33,7 +33,7 @@ def write_benchmark_report(path: str | os.PathLike, results: Figures, *, picture
     if "missing" in results:
         body.append(_missing(results["missing"]))
     body.extend(_shifts(method, curve) for method, curve in results.get("shifts", {}).items())
-    body.extend(_strata(one) for one in results["figures"] if one["shift"] == "none" and one["num_tasks"] > 1)
+    body.append(_strata(results["figures"]))
     body.extend(_correlations(one) for one in results["figures"] if "rank_correlation" in one)
     if pictures is not None:
         body.append(_failures(pictures, results["episodes"]))
@@ -113,15 +113,19 @@ def _shifts(method: str, curve: Sequence[Figures]) -> str:
     return f"<h2>Robustness of {escape(method)}</h2>{html_table(names, rows)}"
 
 
-def _strata(figures: Figures) -> str:
-    rows = [
-        [name.replace("num_objects", "objects"), value, str(one["of"]), _rate(one), _interval(one)]
-        + [f"{one['final_distance_px']:.1f}"]
-        for name, strata in figures["strata"].items()
-        for value, one in strata.items()
-    ]
-    table = html_table(["by", "", "n", "within 3 px", "95 %", "final distance [px]"], rows)
-    return f"<h2>{escape(_name(figures))}: which pushes</h2>{table}"
+def _strata(figures: Sequence[Figures]) -> str:
+    """One table for all methods that plan, in the unshifted world."""
+    chosen = [one for one in figures if one["shift"] == "none" and "decisions" in one and one["num_tasks"] > 1]
+    if not chosen:
+        return ""
+    rows = []
+    for name, strata in chosen[0]["strata"].items():
+        for value, first in strata.items():
+            found = [one["strata"][name].get(value) for one in chosen]
+            cells = ["-" if one is None else f"{_rate(one)} ({_interval(one)})" for one in found]
+            rows.append([name.replace("num_objects", "objects"), value, str(first["of"]), *cells])
+    table = html_table(["by", "", "n", *(one["method"] for one in chosen)], rows)
+    return f"<h2>Which pushes succeed</h2>{table}"
 
 
 def _correlations(figures: Figures) -> str:

@@ -1,0 +1,62 @@
+"""The journal: what was written is read back, what was cut off is dropped, and runs are never mixed."""
+
+import json
+
+import pytest
+
+from visual_foresight.benchmark.journal import Journal
+
+IDENTITY = {"protocol": {"budget_steps": 30}, "settings": {"horizon": 15}}
+
+
+def test_rows_come_back_in_order(tmp_path, make_row):
+    """Rows that finished in any order are read in one order, by another Journal too."""
+    rows = [make_row(task, seed) for task in range(3) for seed in range(2)]
+    journal = Journal(tmp_path / "run" / "journal.jsonl", IDENTITY)
+    for row in reversed(rows):
+        journal.add(row)
+    assert journal.rows == rows == Journal(journal.path, IDENTITY).rows
+    assert ("learned", "none", 2, 1) in journal
+    assert ("learned", "none", 3, 0) not in journal
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path, make_row):
+    """After a crash in the middle of a line the rows before it are there, and the next row is whole."""
+    journal = Journal(tmp_path / "journal.jsonl", IDENTITY)
+    journal.add(make_row(0))
+    journal.add(make_row(1))
+    whole = journal.path.read_bytes()
+    for cut in (1, 30, 200):
+        journal.path.write_bytes(whole[:-cut])
+        again = Journal(journal.path, IDENTITY)
+        assert [row["task"] for row in again.rows] == [0]
+        again.add(make_row(5))
+        assert [row["task"] for row in Journal(journal.path, IDENTITY).rows] == [0, 5]
+
+
+def test_other_settings_are_refused_by_name(tmp_path, make_row):
+    """A run with another horizon, or the learned model with other weights, is not mixed in."""
+    journal = Journal(tmp_path / "journal.jsonl", IDENTITY)
+    journal.add_method("learned", {"weights": "a"})
+    journal.add(make_row())
+    with pytest.raises(ValueError, match=r"settings.horizon: 15 there, 9 now.*--overwrite"):
+        Journal(journal.path, {**IDENTITY, "settings": {"horizon": 9}})
+    again = Journal(journal.path, IDENTITY)
+    again.add_method("true", {})
+    again.add_method("learned", {"weights": "a"})
+    with pytest.raises(ValueError, match="learned: weights: a there, b now"):
+        again.add_method("learned", {"weights": "b"})
+
+
+def test_other_files_are_refused(tmp_path):
+    """Text that is no journal is named with its line."""
+    path = tmp_path / "journal.jsonl"
+    path.write_text("hello\n")
+    with pytest.raises(ValueError, match="line 1: not JSON"):
+        Journal(path, IDENTITY)
+    path.write_text(json.dumps({"journal": 99}) + "\n")
+    with pytest.raises(ValueError, match="no journal of version 1"):
+        Journal(path, IDENTITY)
+    path.write_text("[1]\n")
+    with pytest.raises(ValueError, match="not a line of a journal"):
+        Journal(path, IDENTITY)

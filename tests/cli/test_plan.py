@@ -1,0 +1,150 @@
+"""`plan` as a benchmark: methods side by side, going on where a run stopped, workers, shifts, comparison."""
+
+import json
+
+import pytest
+
+from visual_foresight.benchmark import runner
+
+QUICK = ("plan", "--tasks=push-seen-v1", "--steps=2", "--candidates=8", "--iterations=1", "--horizon=2", "--elites=2")
+QUICK += ("--action_repeat=1",)
+TIMES = ("decision_seconds",)
+
+
+def rows_of(folder) -> list[dict]:
+    """Rows of a results file without what no two runs share: times."""
+    rows = json.loads((folder / "results.json").read_text())["episodes"]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def test_methods_stand_in_one_table(command, tmp_path):
+    """Oracles and floors in one run: a line each, and what is missing of 100 %."""
+    words = (*QUICK, "--episodes=2", "--method", "true", "true-state", "copy", "zero", "random", "--output", tmp_path)
+    answer = command(*words)
+    assert answer.code == 0, answer.err
+    for name in ("true ", "true-state ", "copy ", "zero ", "random ", "planner ", "objective "):
+        assert any(line.startswith(name) for line in answer.out.splitlines()), name
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [one["method"] for one in results["figures"]] == ["true", "true-state", "copy", "zero", "random"]
+    assert len(results["episodes"]) == 10
+    page = (tmp_path / "report.html").read_text()
+    assert "Failures of true" in page and 'class="player"' in page and "data:image/png" in page
+
+
+def test_a_run_goes_on_where_it_stopped(command, tmp_path, monkeypatch):
+    """Episodes in the journal are not run again, and the end is that of one run without a stop."""
+    words = (*QUICK, "--method", "zero", "random", "--planner_seeds=2", "--no_report")
+    assert command(*words, "--episodes=3", "--output", tmp_path / "whole").code == 0
+    assert command(*words, "--episodes=1", "--output", tmp_path / "parts").code == 0
+    ran, run = [], runner.Workplace.run
+
+    def counted(self, job):
+        ran.append(job)
+        return run(self, job)
+
+    monkeypatch.setattr(runner.Workplace, "run", counted)
+    assert command(*words, "--episodes=3", "--output", tmp_path / "parts").code == 0
+    assert len(ran) == 8
+    assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
+
+
+def test_other_settings_do_not_go_on(command, refused, tmp_path):
+    """A folder with a run of another horizon is refused, and begun anew on request."""
+    words = (*QUICK, "--episodes=1", "--method=zero", "--no_report", "--output", tmp_path)
+    assert command(*words).code == 0
+    assert "settings.approach_weight: 2.0 there, 1.0 now" in refused(*words, "--approach_weight=1")
+    assert command(*words, "--approach_weight=1", "--overwrite").code == 0
+
+
+def test_workers_change_nothing(command, tmp_path):
+    """Two processes, one process: the same rows but for times."""
+    words = (*QUICK, "--episodes=2", "--method", "true", "random", "--no_report")
+    for workers in (1, 2):
+        answer = command(*words, f"--workers={workers}", "--output", tmp_path / str(workers))
+        assert answer.code == 0, answer.err
+    assert rows_of(tmp_path / "1") == rows_of(tmp_path / "2")
+
+
+@pytest.mark.slow
+def test_workers_change_nothing_for_the_learned_model(command, tmp_path, tiny_predictor):
+    """The predictor's arithmetic does not depend on how many processes share the cores."""
+    words = (*QUICK, "--episodes=2", "--method=learned", "--preset", tiny_predictor, "--no_report")
+    for workers in (1, 2):
+        assert command(*words, f"--workers={workers}", "--output", tmp_path / str(workers)).code == 0
+    assert rows_of(tmp_path / "1") == rows_of(tmp_path / "2")
+
+
+def test_order_changes_nothing(tmp_path):
+    """Jobs run backwards, in one workplace, give the same rows."""
+    from visual_foresight.benchmark.settings import ControlSettings
+    from visual_foresight.cli.control import DEFAULT_ENVIRONMENT
+    from visual_foresight.envs.tasks import TaskSet
+
+    settings = ControlSettings(steps=2, candidates=8, iterations=1, elites=2, horizon=2, action_repeat=1)
+    work = runner.Work(DEFAULT_ENVIRONMENT, TaskSet.shipped("push-novel-v1"), settings, "push_fast")
+    jobs = [runner.Job("true", shift, index, 0) for shift in ("none", "mass=1") for index in range(2)]
+
+    def rows(order):
+        made = {(row["shift"], row["task"]): row for row in runner.run_jobs(work, order)}
+        return {key: {name: value for name, value in row.items() if name not in TIMES} for key, row in made.items()}
+
+    assert rows(jobs) == rows(jobs[::-1])
+
+
+def test_shifts_are_paired_with_the_usual_world(command, tmp_path):
+    """Named shifts run beside the unshifted world, and the table says by how many points they differ."""
+    words = (*QUICK, "--episodes=2", "--method=zero", "--shift=mass=1,camera_yaw=3", "--output", tmp_path)
+    answer = command(*words)
+    assert answer.code == 0, answer.err
+    curve = json.loads((tmp_path / "results.json").read_text())["shifts"]["zero"]
+    assert [point["shift"] for point in curve] == ["none", "camera_yaw=3", "mass=1"]
+    assert all("difference" in point for point in curve[1:])
+    assert "zero, shift" in answer.out
+
+
+def test_calibrate_reports_rank_correlations(command, tmp_path):
+    """With the physics for a model the distance orders futures as they come true; two steps ahead little can differ."""
+    words = ("plan", "--tasks=1", "--method=true", "--steps=4", "--candidates=8", "--iterations=1", "--elites=2")
+    answer = command(*words, "--calibrate", "--no_report", "--output", tmp_path)
+    assert answer.code == 0, answer.err
+    found = json.loads((tmp_path / "results.json").read_text())["figures"][0]["rank_correlation"]
+    assert {"cost", "distance", "approach"} <= set(found)
+    assert "rank correlation" in answer.out
+
+
+def test_deadlines_are_counted(command, tmp_path):
+    """With a deadline that cannot be kept, every decision misses it and still does one iteration."""
+    words = (*QUICK, "--episodes=1", "--method=true", "--deadline_ms=0.01", "--no_report", "--output", tmp_path)
+    answer = command(*words)
+    decisions = json.loads((tmp_path / "results.json").read_text())["figures"][0]["decisions"]
+    assert (decisions["missed_share"], decisions["iterations_min"]) == (1.0, 1)
+    assert "missed" in answer.out
+
+
+def test_two_runs_are_compared(command, refused, tmp_path):
+    """`--compare` pairs two results; other tasks and another budget are refused, and name what differs."""
+    for name, more in (("a", ("--method=zero",)), ("b", ("--method=random",)), ("c", ("--method=zero", "--steps=3"))):
+        assert command(*QUICK, "--episodes=2", *more, "--no_report", "--output", tmp_path / name).code == 0
+    answer = command("plan", "--compare", tmp_path / "a" / "results.json", tmp_path / "b", "--json")
+    assert json.loads(answer.out)["comparisons"][0]["num_pairs"] == 2
+    assert "budget_steps: 2 and 3" in refused("plan", "--compare", tmp_path / "a", tmp_path / "c")
+    assert "no results at" in refused("plan", "--compare", tmp_path / "a", tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--planner_seeds=0"], "--planner_seeds must be at least 1, got 0"),
+        (["--workers=0"], "--workers must be at least 1, got 0"),
+        (["--method=best"], "best"),
+        (["--shift=wind"], "unknown shift 'wind'"),
+        (["--shift=mass=99"], "takes a strength from"),
+        (["--tasks=5", "--episodes=3"], "so does --episodes 3; give one"),
+        (["--tasks=5000"], "holds 200 tasks"),
+        (["--deadline_ms=0"], "--deadline_ms must be positive"),
+    ],
+)
+def test_wrong_input_is_refused(words, message, refused, tmp_path):
+    """Each mistake is named in one line before anything runs."""
+    assert message in refused("plan", *words, "--output", tmp_path)
+    assert list(tmp_path.iterdir()) == []
