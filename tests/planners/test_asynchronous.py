@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 import numpy as np
 import pytest
 
-from visual_foresight.planners import CEM, ICEM, AsynchronousMPC
+from visual_foresight.planners import CEM, ICEM, AsynchronousMPC, GradientDescent
 from visual_foresight.planners.asynchronous import Later
 from visual_foresight.planners.objectives import Approach, PixelDistance, WeightedSum
 from visual_foresight.rollout import Rollout
@@ -184,6 +184,37 @@ def test_reset_forgets_plans_that_are_on_their_way(world, simulator):
     control.reset(rng=0)
     np.testing.assert_array_equal(control.act(world.observation(), pixels=world.disc[None]), [0.0, 0.0])
     assert control.last_plan is None and control.decision_seconds == [] and control.num_late == 0
+
+
+def test_later_cuts_where_the_scene_is_seen():
+    """Seen at every third step, four decided ones: the cut is at three, for states and pictures alike."""
+    rng = np.random.default_rng(0)
+    rollout = Rollout(
+        rng.normal(size=(3, 9, 2)), states=rng.normal(size=(3, 9, 2)), pixels=rng.uniform(0, 60, (3, 3, 1, 2)), every=3
+    )
+    expected = Rollout(rollout.actions[:, 3:], states=rollout.states[:, 3:], pixels=rollout.pixels[:, 1:], every=3)
+    np.testing.assert_array_equal(Later(push_to(), 4)(rollout), push_to()(expected))
+    np.testing.assert_array_equal(Later(push_to(), 2)(rollout), push_to()(rollout))
+
+
+def test_gradients_reach_the_candidates_behind_the_decided_actions(simulator, world):
+    """A planner that descends gets the gradient of what it may still choose."""
+    asked = []
+
+    class Sloped(type(simulator)):
+        def cost_gradient(self, start, objective, actions):
+            asked.append(np.array(actions))
+            return np.square(actions - 0.25).sum(axis=(1, 2)), 2.0 * (actions - 0.25)
+
+    executor = ByHand(automatic_after=1)
+    planner = GradientDescent(horizon=6, num_candidates=4, num_iterations=12)
+    control = controller(Sloped(finger=(0.0, 0.0), disc=(0.0, 0.0)), executor, planner)
+    control.act(world.observation(), pixels=world.disc[None])
+    executor.run()
+    assert all(actions.shape == (4, 8, 2) for actions in asked)
+    assert np.all(asked[0][:, :2] == 0.0)  # decided before the first plan: standing still
+    before, after = (np.abs(actions[:, 2:] - 0.25).mean() for actions in (asked[0], asked[-1]))
+    assert after < 0.5 * before
 
 
 def test_later_looks_only_at_later_steps():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from visual_foresight.planners import CEM, MPC
+from visual_foresight.planners import CEM, MPC, CEMGradient, Ensemble, GradientDescent
 from visual_foresight.planners.objectives import Approach, GoalImage, Homography, PixelDistance, WeightedSum
+from visual_foresight.planners.simulation import cost_function
 
 pytestmark = pytest.mark.slow  # graphs are compiled
 
@@ -76,3 +77,34 @@ def test_a_predicted_map_is_the_simulators_own(simulator):
     np.testing.assert_array_equal(starts[0][0], [[12.0, 15.0]])
     assert starts[1][0] is None
     np.testing.assert_allclose(starts[1][1], expected[0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        GradientDescent(horizon=3, num_candidates=3, num_iterations=4),
+        CEMGradient(horizon=3, num_candidates=8, num_iterations=1, num_elites=3, num_gradient_steps=3),
+    ],
+    ids=["gradient", "cem and gradient"],
+)
+def test_descending_through_the_network_lowers_the_cost(simulator, planner):
+    """Costs and gradients come from the network itself; the plan is scored as its rollout is."""
+    objective = PixelDistance([20.0, 9.0])
+    control = MPC(simulator, planner, objective, action_space=BOX, rng=0, context_frames=1)
+    control.act(next(observations(1)), pixels=[[12.25, 30.5]])
+    plan = control.last_plan
+    assert plan.cost < plan.history[0].best_cost
+    assert objective(control.predicted_rollout())[0] == pytest.approx(plan.cost, rel=1e-3)
+
+
+def test_an_ensemble_of_networks_plans_with_costs_and_gradients(simulator):
+    """Two members of one kind agree, so the ensemble's cost is that of one of them."""
+    ensemble = Ensemble([simulator, simulator], penalty=2.0)
+    first = next(observations(1))
+    start = ensemble.start(first["image"][None], None, first["state"][None], pixels=[[12.25, 30.5]])
+    objective = PixelDistance([20.0, 9.0])
+    candidates = np.random.default_rng(0).uniform(-1, 1, (4, 3, 2)).astype(np.float32)
+    together = cost_function(ensemble, start, objective)
+    alone = cost_function(simulator, start[0], objective)
+    np.testing.assert_allclose(together(candidates), alone(candidates), rtol=1e-4)
+    np.testing.assert_allclose(together.gradient(candidates)[1], alone.gradient(candidates)[1], rtol=1e-3, atol=1e-5)
