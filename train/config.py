@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("float32", "mixed_bfloat16"),
     "learning_rate_schedule": ("constant", "cosine"),
     "window": ("random", "first"),
-    "select": ("psnr", "loss"),
+    "select": ("psnr", "loss", "regret"),
 }
 
 
@@ -64,7 +64,9 @@ class TrainingConfig:
     kernel_size: int = _option(5, NETWORK, "side of the motion kernels [px], odd")
     width: float = _option(1.0, NETWORK, "multiplies every channel count")
     stride: int = _option(
-        1, NETWORK, "control steps that one call of the network leaps over (fast, context_frames=1, zero action = stand)"
+        1,
+        NETWORK,
+        "control steps that one call of the network leaps over (fast, context_frames=1, zero action = stand)",
     )
     image_size: tuple[int, int] = _option((64, 64), NETWORK, "height and width of the frames [px], e.g. 64 or 48x64")
     precision: str = _option("float32", NETWORK, "float32, or mixed_bfloat16: bfloat16 arithmetic, float32 weights")
@@ -97,6 +99,7 @@ class TrainingConfig:
     checkpoint_every: int = _option(2000, RUN, "iterations between checkpoints")
     keep_checkpoints: int = _option(3, RUN, "newest checkpoints kept, besides the best")
     select: str = _option("psnr", RUN, "figure of the validation that decides which checkpoint is the best")
+    bank: str = _option("push-seen-v1", RUN, "with select=regret: bank of labelled sequences, a file or a shipped name")
     early_stop_patience: int = _option(0, RUN, "stop after this many validations without a better one; 0: never")
     steps_per_execution: int = _option(1, RUN, "gradient steps run in one call of the compiled function")
     deterministic: bool = _option(
@@ -221,8 +224,8 @@ def _check_choices(config: TrainingConfig) -> None:
 
 def _check_ranges(config: TrainingConfig) -> None:
     at_least = {
-        "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1, "stride": 1,
-        "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
+        "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
+        "stride": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
         "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
         "state_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
     }  # fmt: skip

@@ -19,6 +19,7 @@ COLUMNS = (
     "iteration", "seconds", "learning_rate", "self_fed_steps", "num_ground_truth",
     "train_loss", "train_recon_cost", "train_psnr", "train_psnr_all", "train_copy_psnr",
     "val_loss", "val_recon_cost", "val_psnr", "val_psnr_all", "val_copy_psnr",
+    "val_regret", "val_rank_correlation",
 )  # fmt: skip
 """Columns of log.csv; those of the validation are empty in rows without one."""
 
@@ -97,7 +98,7 @@ def _rows_until(path: Path, iteration: int) -> list[dict[str, str]]:
     with open(path, newline="") as file:
         # A kill may leave half a row at the end: it has no number in the first column, or misses some.
         rows = [row for row in csv.DictReader(file) if (row["iteration"] or "").isdigit() and None not in row.values()]
-    return [{name: row[name] for name in COLUMNS} for row in rows if int(row["iteration"]) <= iteration]
+    return [{name: row.get(name, "") for name in COLUMNS} for row in rows if int(row["iteration"]) <= iteration]
 
 
 def read_log(path: str | Path) -> list[dict[str, float]]:

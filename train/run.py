@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +80,7 @@ class RunCallback(keras.callbacks.Callback):
         records: log, events and videos.
         progress: updated in place.
         bar: advanced in place.
+        regret: further figures of a validation, "regret" among them; None: without.
     """
 
     def __init__(
@@ -90,11 +92,13 @@ class RunCallback(keras.callbacks.Callback):
         records: RunRecords,
         progress: Progress,
         bar: tqdm,
+        regret: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         """Starts the clock of `max_minutes`."""
         super().__init__()
         self._config, self._data, self._validation = config, data, validation
         self._folder, self._records, self.progress, self._bar = folder, records, progress, bar
+        self._regret = regret
         self._fingerprint = data.fingerprint
         self._before = progress.seconds
         self._start = time.monotonic()
@@ -176,13 +180,15 @@ class RunCallback(keras.callbacks.Callback):
     def _validate(self) -> tuple[dict[str, float], dict[str, float]]:
         stream = self._validation.stream()
         logs = self.model.evaluate(stream, steps=len(self._validation), verbose=0, return_dict=True)
-        self.progress.validation = summarise(logs)
-        return self.progress.validation, scalar_tags("val", logs)
+        further = self._regret() if self._regret is not None else {}
+        self.progress.validation = summarise(logs) | further
+        return self.progress.validation, scalar_tags("val", logs) | {f"val_{name}": further[name] for name in further}
 
     def _is_best(self, figures: dict[str, float]) -> bool:
         """Whether this validation is the best so far; counts those since."""
         progress = self.progress
-        value = -figures["loss"] if self._config.select == "loss" else figures["psnr"]
+        select = self._config.select
+        value = figures[select] if select == "psnr" else -figures[select]
         if progress.best_value is None or value > progress.best_value:
             progress.best_value, progress.best_iteration, progress.validations_since_best = value, progress.iteration, 0
             return True

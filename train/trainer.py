@@ -29,6 +29,7 @@ from visual_foresight.train.feeding import Batches, training_batches, validation
 from visual_foresight.train.model import TrainingModel
 from visual_foresight.train.records import RunRecords, read_log
 from visual_foresight.train.run import Progress, RunCallback
+from visual_foresight.train.selection import RegretJudge
 
 _FINAL_LEARNING_RATE = 0.01
 """Where the cosine ends, as a share of the first learning rate."""
@@ -47,7 +48,8 @@ class TrainingResult:
         last: directory of the last checkpoint; loads with `VideoPredictor.load`, continues with `resume`.
         best: directory of the checkpoint with the best validation.
         best_iteration: its iteration.
-        validation: "loss", "recon_cost", "psnr" [dB], "psnr_all", "copy_psnr" [dB] of the last validation.
+        validation: "loss", "recon_cost", "psnr" [dB], "psnr_all", "copy_psnr" [dB] of the last validation; with
+            select="regret" also "regret" [px] and "rank_correlation".
         log: rows of log.csv.
         seconds: time spent training, over all continuations.
     """
@@ -113,6 +115,7 @@ def fit(
         model = TrainingModel(predictor, config)
         optimizer = make_optimizer(config)
         optimizer.build(model.trainable_variables)
+    regret = RegretJudge(predictor, config.bank) if config.select == "regret" else None
     folder.open(clear=config.overwrite)
     if state is not None:
         checkpoints.restore_optimizer(optimizer, state.optimizer)
@@ -120,7 +123,7 @@ def fit(
     jit = True if backend_name() == "jax" else device_kind() != "cpu"
     model.compile(optimizer=optimizer, jit_compile=jit)
     progress = Progress(state.iteration, **state.progress) if state else Progress()
-    _run(config, data, model, folder, progress, show_progress)
+    _run(config, data, model, folder, progress, show_progress, regret)
     return _result(config, folder, predictor, progress)
 
 
@@ -173,6 +176,7 @@ def _run(
     folder: CheckpointFolder,
     progress: Progress,
     show_progress: bool,
+    regret: RegretJudge | None,
 ) -> None:
     records = RunRecords(config.output_dir, config.event_log_dir, progress.iteration)
     validation = Batches(validation_batches(data.validation, config.validation_batches))
@@ -180,7 +184,7 @@ def _run(
         total=config.num_iterations, initial=progress.iteration, unit="step", file=sys.stderr, dynamic_ncols=True,
         disable=not show_progress,
     )  # fmt: skip
-    callback = RunCallback(config, data, validation, folder, records, progress, bar)
+    callback = RunCallback(config, data, validation, folder, records, progress, bar, regret)
     # Several steps in a call are a loop in the graph, which waits for ever for its data under the fixed order.
     repeatable = config.deterministic and config.steps_per_execution == 1
     try:

@@ -110,6 +110,14 @@ class Bank:
         """Distance [S, K] of the designated pixel to its goal after so many control steps [px]."""
         return np.linalg.norm(self.positions[:, :, step - 1].astype(np.float64) - self.goals[:, None], axis=-1)
 
+    def require_match(self, predictor: VideoPredictor) -> None:
+        """Raises ValueError unless the predictor's image, action and state sizes are the bank's."""
+        from visual_foresight.predictor.checkpoint import require_match
+
+        config = predictor.config
+        sizes = {"action_size": self.actions.shape[3], "state_size": self.states.shape[2]} if config.use_state else {}
+        require_match(config, image_size=self.frames.shape[2:4], what="the bank", **sizes)
+
     def smaller(self, num_scenes: int | None = None, num_sequences: int | None = None) -> Bank:
         """The first scenes, and sequences spread evenly over each scene's; None keeps all.
 
@@ -213,12 +221,9 @@ def bank_regret(
     Raises:
         ValueError: the predictor's sizes are not the bank's, or `top` exceeds the sequences.
     """
-    from visual_foresight.predictor.checkpoint import require_match
     from visual_foresight.simulator import LearnedSimulator
 
-    config = predictor.config
-    sizes = {"action_size": bank.actions.shape[3], "state_size": bank.states.shape[2]} if config.use_state else {}
-    require_match(config, image_size=bank.frames.shape[2:4], what="the bank", **sizes)
+    bank.require_match(predictor)
     if not 1 <= top <= bank.num_sequences:
         raise ValueError(f"top must be between 1 and the {bank.num_sequences} sequences of the bank, got {top}")
     simulator = simulator or LearnedSimulator(predictor)
@@ -233,7 +238,7 @@ def bank_regret(
         "bank": bank.sha256[:12],
         "scenes": bank.num_scenes,
         "sequences": bank.num_sequences,
-        "stride": config.stride,
+        "stride": predictor.config.stride,
         "top": top,
         "horizons": horizons,
         **{name: last[name]["mean"] for name in ("rank_correlation", "regret", "top_regret")},

@@ -271,6 +271,52 @@ def test_a_smaller_bank_keeps_scenes_and_spreads_sequences():
         bank.smaller(1, 1)
 
 
+def trained(folder, **changes):
+    """Two validations of a tiny predictor, on a bank of its own sizes."""
+    from visual_foresight.episode import Episode
+    from visual_foresight.train import TrainingConfig, fit
+
+    rng = np.random.default_rng(0)
+    episodes = [
+        Episode(
+            rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8),
+            rng.uniform(-1, 1, (3, 2)).astype(np.float32),
+            rng.uniform(-1, 1, (4, 2)).astype(np.float32),
+        )
+        for _ in range(8)
+    ]
+    settings = {
+        "backbone": "fast", "num_masks": 1, "width": 0.25, "image_size": (16, 16), "sequence_length": 4,
+        "batch_size": 2, "preprocess": "none", "num_iterations": 4, "log_every": 2, "validate_every": 2,
+        "validation_batches": 1, "schedsamp_k": -1, "train_val_split": 0.5, "learning_rate": 0.01, "checkpoint_every": 2,
+        "select": "regret", "output_dir": str(folder / "out"), "event_log_dir": str(folder / "events"),
+    }  # fmt: skip
+    return fit(TrainingConfig(**{**settings, **changes}), episodes, show_progress=False)
+
+
+def test_checkpoints_are_chosen_by_regret(tmp_path):
+    """The best one has the least regret of the log, and the log says what `bank_regret` says of the last."""
+    bank = invented(scenes=2, sequences=6)
+    bank.save(tmp_path / "bank.npz")
+    result = trained(tmp_path, bank=str(tmp_path / "bank.npz"))
+    regrets = {int(row["iteration"]): row["val_regret"] for row in result.log if "val_regret" in row}
+    assert set(regrets) == {2, 4}
+    assert result.best_iteration == min(regrets, key=regrets.get)
+    assert result.validation["regret"] == pytest.approx(regrets[4])
+    found = bank_regret(result.predictor, bank)
+    assert result.validation["regret"] == pytest.approx(found["regret"], abs=1e-4)
+    assert result.validation["rank_correlation"] == pytest.approx(found["rank_correlation"], abs=1e-3)
+
+
+def test_a_bank_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    invented(size=24).save(tmp_path / "bank.npz")
+    with pytest.raises(ValueError, match="the bank has image size"):
+        trained(tmp_path, bank=str(tmp_path / "bank.npz"))
+    with pytest.raises(FileNotFoundError, match="shipped banks: push-novel-v1, push-seen-v1"):
+        trained(tmp_path, bank="push-unseen-v1")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_judges_by_a_bank_and_makes_one(tiny_predictor, tmp_path, command, refused):
     words = [
         "evaluate",
