@@ -288,7 +288,7 @@ def trained(folder, **changes):
     settings = {
         "backbone": "fast", "num_masks": 1, "width": 0.25, "image_size": (16, 16), "sequence_length": 4,
         "batch_size": 2, "preprocess": "none", "num_iterations": 4, "log_every": 2, "validate_every": 2,
-        "validation_batches": 1, "schedsamp_k": -1, "train_val_split": 0.5, "learning_rate": 0.01, "checkpoint_every": 2,
+        "validation_batches": 1, "schedsamp_k": -1, "train_val_split": 0.5, "checkpoint_every": 2,
         "select": "regret", "output_dir": str(folder / "out"), "event_log_dir": str(folder / "events"),
     }  # fmt: skip
     return fit(TrainingConfig(**{**settings, **changes}), episodes, show_progress=False)
