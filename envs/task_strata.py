@@ -137,7 +137,7 @@ class _Shares:
     def take(self, kind: Stratum) -> bool:
         """Whether a task of this kind is wanted; if so it is counted."""
         values = asdict(kind)
-        keys = {(name, values[name]): limit for name, limit in self._limits.items()}
+        keys: dict[tuple, int] = {(name, values[name]): limit for name, limit in self._limits.items()}
         keys[("pair", kind.shape, kind.side)] = self._pair_limit
         if any(self._counts[key] >= limit for key, limit in keys.items()):
             return False

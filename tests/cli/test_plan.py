@@ -141,6 +141,7 @@ def test_two_runs_are_compared(command, refused, tmp_path):
         (["--shift=mass=99"], "takes a strength from"),
         (["--tasks=5", "--episodes=3"], "so does --episodes 3; give one"),
         (["--tasks=5000"], "holds 200 tasks"),
+        (["--planner=cem_gradient", "--method", "learned", "true"], "true has no gradients"),
         (["--deadline_ms=0"], "--deadline_ms must be positive"),
     ],
 )

@@ -1,6 +1,6 @@
 """How well an objective orders futures: its costs of candidates beside where they really lead (`plan --calibrate`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def judge_plan(environment: Any, controller: Any, task: Any, settings: ControlSe
     return {"costs": costs, "distances": _rounded(judgement.distances)}
 
 
-def rank_correlations(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def rank_correlations(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return the rank correlation of the objective and of each of its terms over all judged decisions of rows.
 
     None where no decision was judged.

@@ -142,7 +142,7 @@ def _pixel_objective(env: Any, goal: np.ndarray, settings: ControlSettings) -> A
 
     scale = env.camera.height / 64
     mapping = tip_homography(env)
-    terms = {
+    terms: dict[str, Any] = {
         "distance": PixelDistance(goal, scale=scale),
         "approach": Approach(mapping, goal, offset=OFFSET * scale, clearance=CLEARANCE * scale, scale=scale),
     }

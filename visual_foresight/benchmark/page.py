@@ -152,7 +152,7 @@ def _failures(folder: Path, rows: Sequence[Figures]) -> str:
 
 def _distance_chart(rows: Sequence[Figures]) -> str:
     """Mean distance to the goal over the steps, a line for each method in the unshifted world."""
-    lines = []
+    lines: list[Line] = []
     for (method, shift), found in group_rows(rows).items():
         ran = [row["distances_px"] for row in found if "skipped" not in row]
         if shift != "none" or not ran or len(lines) == len(KINDS):

@@ -1,10 +1,18 @@
 """How tasks are planned and executed, and the planner that settings name."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-PLANNER_NAMES = {"cem": "cem", "icem": "icem", "mppi": "mppi", "random": "random_shooting"}
+PLANNER_NAMES = {
+    "cem": "cem",
+    "icem": "icem",
+    "mppi": "mppi",
+    "random": "random_shooting",
+    "gradient": "gradient_descent",
+    "cem_gradient": "cem_gradient",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,20 @@ def check_settings(settings: ControlSettings) -> None:
     if settings.deadline_ms is not None and not settings.deadline_ms > 0:
         raise ValueError(f"--deadline_ms must be positive, got {settings.deadline_ms}")
     make_planner(settings)
+
+
+def check_gradients(settings: ControlSettings, methods: Sequence[str]) -> None:
+    """Refuse a planner that descends gradients where something else than the learned model imagines.
+
+    Raises:
+        ValueError: names the planner and the methods that have no gradients.
+    """
+    without = [name for name in methods if name in ("true", "true-state", "copy")]
+    if without and getattr(make_planner(settings), "needs_gradient", False):
+        raise ValueError(
+            f"--planner {settings.planner} descends the cost through the learned model; {', '.join(without)} has no "
+            "gradients: choose cem, icem or mppi there"
+        )
 
 
 def make_planner(settings: ControlSettings) -> Any:

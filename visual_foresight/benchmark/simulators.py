@@ -38,7 +38,7 @@ def make_simulator(
 
     from visual_foresight.envs import LEARNED_PUSH_ID
 
-    options = {} if dtype is None else {"dtype": dtype}
+    options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     door: Any = gymnasium.make_vec(LEARNED_PUSH_ID, num_envs=1, preset=preset, **options).unwrapped
     spaces: tuple[Any, Any] = door.single_observation_space, environment.observation_space
     seen, shown = (space["image"].shape for space in spaces)
@@ -126,7 +126,7 @@ class StillSimulator:
         from visual_foresight.frames import to_float
 
         count, steps = np.asarray(actions).shape[:2]
-        made: dict[str, np.ndarray] = {}
+        made: dict[str, Any] = {}
         if "states" in outputs:
             moved = start.state + self.step_size * np.cumsum(np.clip(actions, -1.0, 1.0), axis=1)
             made["states"] = np.clip(moved, -self.limit, self.limit)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from visual_foresight.benchmark.episode import Progress, run_task, tolerance_px
 from visual_foresight.benchmark.methods import goal_pixel, make_controller, make_imagination, tip_homography
-from visual_foresight.benchmark.settings import PLANNER_NAMES, ControlSettings, check_settings, make_planner
+from visual_foresight.benchmark.settings import (
+    PLANNER_NAMES,
+    ControlSettings,
+    check_gradients,
+    check_settings,
+    make_planner,
+)
 from visual_foresight.benchmark.simulators import DTYPES, SIMULATORS, make_simulator
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ __all__ = [
     "ControlSettings",
     "Progress",
     "add_control_arguments",
+    "check_gradients",
     "check_settings",
     "choose_tasks",
     "describe_model",

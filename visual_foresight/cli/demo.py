@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
+    control.check_gradients(settings, [args.simulator])
     tasks = control.choose_tasks(None, episodes=args.episodes, seed=args.seed, split=args.split)
     started = time.perf_counter()
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:

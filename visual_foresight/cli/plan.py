@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     shifts = chosen_shifts(args.shift)
     tasks, count = chosen_tasks(args)
     methods = list(dict.fromkeys(args.method or [args.simulator]))
+    control.check_gradients(settings, methods)
     folder = Path(args.output)
     facts = {name: control.describe_model(args) if name == "learned" else {} for name in methods}
     protocol = describe(args.env, tasks, settings)
