@@ -1,96 +1,186 @@
-"""`visual-foresight bench`: how fast this machine imagines, decides, simulates and loads data."""
+"""`visual-foresight bench`: how fast this machine imagines, decides, trains, simulates and loads data."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from visual_foresight.cli import control
 
 if TYPE_CHECKING:
-    from visual_foresight.cli.measurements import Measurement
+    from visual_foresight.speed.measurement import Measurement
 
-HELP = "measure speed: imagined frames, decisions, environment, data; beside this machine's matrix product"
-WORKS = ("rollout", "decision", "environment", "data")
+HELP = "measure speed beside this machine's limits; compare planners; decision time against scale"
+WORKS = ("rollout", "decision", "published", "seed", "training", "data", "environment")
+USUAL = tuple(work for work in WORKS if work != "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     control.add_control_arguments(parser)
-    parser.add_argument("--only", nargs="+", choices=WORKS, default=list(WORKS), help="what to measure")
-    parser.add_argument("--repeats", type=int, default=20, help="repetitions that count")
-    parser.add_argument("--warmup", type=int, default=2, help="repetitions before them, which do not")
-    parser.add_argument("--output", default=None, help="file for the results as JSON")
-    parser.add_argument("--json", action="store_true", help="print machine-readable JSON")
+    group = parser.add_argument_group("measuring")
+    group.add_argument(
+        "--only",
+        nargs="+",
+        choices=WORKS,
+        default=list(USUAL),
+        help="what to measure; seed: fast against the original network, and that in bfloat16 (minutes on a CPU)",
+    )
+    group.add_argument("--repeats", type=int, default=20, help="repetitions that count (a quarter for slow works)")
+    group.add_argument("--warmup", type=int, default=2, help="repetitions before them, which do not")
+    group.add_argument("--training_batches", type=int, nargs="+", default=[8], help="batch sizes of the training step")
+    group.add_argument(
+        "--compare", action="store_true", help="instead: other planners on the same costs (extra [compare])"
+    )
+    group.add_argument("--scale", action="store_true", help="instead: time of a decision against its size")
+    group.add_argument("--seeds", type=int, default=5, help="of --compare: solves of each planner and cost")
+    group.add_argument("--point_seconds", type=float, default=20.0, help="of --scale: a series ends beyond this time")
+    group.add_argument("--charts", default=None, metavar="FILE.svg", help="of --scale: file for the charts")
+    group.add_argument("--output", default=None, help="file for the results as JSON")
+    group.add_argument("--json", action="store_true", help="print machine-readable JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print a table."""
     if args.repeats < 1 or args.warmup < 0:
         raise ValueError(f"--repeats must be at least 1 and --warmup 0, got {args.repeats} and {args.warmup}")
+    if args.compare and args.scale:
+        raise ValueError("--compare and --scale are two measurements: ask for one at a time")
+    if min(args.training_batches) < 1 or args.seeds < 1 or not args.point_seconds > 0:
+        raise ValueError(
+            "--training_batches and --seeds must be at least 1 and --point_seconds positive, got "
+            f"{args.training_batches}, {args.seeds} and {args.point_seconds}"
+        )
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
     if args.simulator == "true":
         raise ValueError("bench measures the learned simulator; leave --simulator out")
-    from visual_foresight.cli.doctor import usable_cores
-    from visual_foresight.report import versions
-
-    measurements = measure(args, settings)
-    peak = measurements[0].rate
-    rows = [each.to_json(peak) for each in measurements]
-    results = {"measurements": rows, "cores": usable_cores(), "versions": versions(), "settings": settings.table()}
+    results, text = _measure(args, settings)
+    results |= _machine() | {"settings": settings.table(), "model": str(args.preset), "precision": args.precision}
     if args.output is not None:
         from visual_foresight.video_files import write_text
 
         write_text(Path(args.output), json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results) if args.json else table(measurements, peak))
+    print(json.dumps(results) if args.json else text)
     return 0
 
 
-def measure(args: argparse.Namespace, settings: control.ControlSettings) -> list["Measurement"]:
-    """Return the measurements that were asked for, the matrix product first."""
+def _measure(args: argparse.Namespace, settings: control.ControlSettings) -> tuple[dict[str, Any], str]:
+    if args.compare:
+        from visual_foresight.speed.comparison import compare, comparison_table
+
+        compared = compare(args, settings)
+        return compared, comparison_table(compared)
+    if args.scale:
+        from visual_foresight.speed.scale import measure_scale, scale_table, write_charts
+
+        scaled = measure_scale(args, settings)
+        if args.charts is not None:
+            write_charts(Path(args.charts), scaled)
+        return scaled, scale_table(scaled)
+    measured = []
+    for each in measurements(args, settings):
+        measured.append(each)
+        print(f"{each.name}: {each.rate:.4g} {each.unit}/s", file=sys.stderr)
+    limits = {each.name: each.rate for each in measured if each.limit == each.name}
+    return {"measurements": [each.to_json(limits) for each in measured]}, table(measured, limits)
+
+
+def _machine() -> dict[str, Any]:
+    """What a result depends on beside the settings."""
+    import datetime
+    import os
+
+    from visual_foresight.backend import device_kind
+    from visual_foresight.cli.doctor import usable_cores
+    from visual_foresight.report import versions
+
+    return {
+        "date": datetime.date.today().isoformat(),
+        "device": device_kind(),
+        "cores": usable_cores(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "versions": versions(),
+    }
+
+
+def measurements(args: argparse.Namespace, settings: control.ControlSettings) -> Iterator["Measurement"]:
+    """Yield the measurements that were asked for, the limits of the machine first."""
     import gymnasium
 
     import visual_foresight  # noqa: F401  registers the environments
-    from visual_foresight.cli import measurements
+    from visual_foresight.speed import feeding, limits, simulating
 
     times = {"repeats": args.repeats, "warmup": args.warmup}
-    results: list[Measurement] = []
-
-    def add(*new: "Measurement") -> None:
-        results.extend(new)
-        print(", ".join(f"{each.name}: {each.rate:.4g} {each.unit}/s" for each in new), file=sys.stderr)
-
-    add(measurements.measure_matrix_product(**times))
+    yield from limits.measure_limits(**times)
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:
         if "environment" in args.only:
-            add(*measurements.measure_environment(environment, **times))
+            yield from simulating.measure_environment(environment, **times)
         if "data" in args.only:
-            add(measurements.measure_data(**times))
-        if {"rollout", "decision"} & set(args.only):
-            door = control.make_simulator("learned", environment, args.preset)
-            if "rollout" in args.only:
-                sizes = {"candidates": settings.candidates, "horizon": settings.horizon}
-                add(measurements.measure_rollout(door.simulator, **times, **sizes))
-            if "decision" in args.only:
-                add(measurements.measure_decision(environment, door, settings, **times))
-    return results
+            yield from feeding.measure_data(**times)
+        if {"rollout", "decision", "published", "seed"} & set(args.only):
+            yield from _imagining(args, settings, environment)
+    if "training" in args.only:
+        yield from _training(args)
 
 
-def table(measurements: Sequence["Measurement"], peak: float) -> str:
+def _imagining(
+    args: argparse.Namespace, settings: control.ControlSettings, environment: Any
+) -> Iterator["Measurement"]:
+    from visual_foresight.speed import imagining
+
+    times = {"repeats": args.repeats, "warmup": args.warmup}
+    slow = _slow(args)
+    door = control.make_simulator("learned", environment, args.preset, dtype=control.predictor_dtype(args))
+    simulator = door.simulator
+    if "rollout" in args.only:
+        sizes = {"candidates": settings.candidates, "horizon": settings.horizon}
+        yield imagining.measure_rollout(simulator, **times, **sizes)
+    if "decision" in args.only:
+        yield imagining.measure_decision(environment, door, settings, **times)
+    if "published" in args.only:
+        yield imagining.measure_published_decision(simulator, **times)
+    if "seed" in args.only:
+        yield from imagining.measure_against_seed(simulator, **slow)
+        yield from imagining.measure_seed_precision(**slow)
+
+
+def _slow(args: argparse.Namespace) -> dict[str, int]:
+    """Repetitions of works that take seconds each."""
+    return {"repeats": max(1, args.repeats // 4), "warmup": min(args.warmup, 1)}
+
+
+def _training(args: argparse.Namespace) -> Iterator["Measurement"]:
+    from visual_foresight.speed import training
+
+    slow = _slow(args)
+    yield training.measure_fast_training(**slow)
+    for batch_size in args.training_batches:
+        yield from training.measure_seed_training(batch_size=batch_size, **slow)
+
+
+def table(measured: Sequence["Measurement"], limits: dict[str, float]) -> str:
     """Return the measurements as a table; times are those of one repetition."""
-    lines = [f"{'work':<15}{'rate':>14}  {'':<12}{'median':>10}{'p95':>10}  {'of peak':>8}  sizes"]
-    for each in measurements:
-        figures = each.to_json(peak)
+    lines = [f"{'work':<33}{'rate':>14}  {'':<16}{'median':>10}{'p95':>12}  {'of its limit':>12}  sizes"]
+    for each in measured:
+        figures = each.to_json(limits)
         rate, unit = each.rate, f"{each.unit}/s"
-        if each.unit == "FLOP":
-            rate, unit = rate / 1e9, "GFLOP/s"
-        share = f"{100 * figures['share_of_peak']:.0f} %" if "share_of_peak" in figures else ""
+        if each.unit in ("FLOP", "B"):
+            rate, unit = rate / 1e9, f"G{each.unit}/s"
+        share = f"{100 * figures['share_of_limit']:.0f} %" if figures.get("limit") not in (None, each.name) else ""
         lines.append(
-            f"{each.name:<15}{rate:>14,.1f}  {unit:<12}{figures['milliseconds_median']:>7.1f} ms"
-            f"{figures['milliseconds_p95']:>7.1f} ms  {share:>8}  {each.note}"
+            f"{each.name:<33}{rate:>14,.1f}  {unit:<16}{figures['milliseconds_median']:>7,.1f} ms"
+            f"{figures['milliseconds_p95']:>9,.1f} ms  {share:>12}  {each.note}"
         )
+        if each.facts:
+            lines.append(
+                "    " + ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in each.facts.items())
+            )
     return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

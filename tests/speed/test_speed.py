@@ -1,0 +1,211 @@
+"""The parts of `bench`: times, shares of limits, the pushing cost, the door to other planners."""
+
+import itertools
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.predictor import VideoPredictor
+from visual_foresight.simulator import LearnedSimulator
+from visual_foresight.speed import comparison, feeding, imagining, pushing, scale, solvers, training
+from visual_foresight.speed.measurement import Measurement, timed, timed_together
+
+TINY = {"backbone": "fast", "image_height": 16, "image_width": 16, "action_size": 2, "state_size": 2, "num_masks": 2}
+OWN = [name for name, (_, module) in solvers.SOLVERS.items() if module is None]
+OTHERS = [(name, module) for name, (_, module) in solvers.SOLVERS.items() if module is not None]
+
+
+def test_calls_are_counted_and_taken_in_turns():
+    """Warm-up calls are made and not timed; functions alternate."""
+    calls = []
+    times = timed_together([lambda: calls.append("a"), lambda: calls.append("b")], repeats=3, warmup=2)
+    assert "".join(calls) == "ab" * 5
+    assert [len(each) for each in times] == [3, 3]
+    assert len(timed(lambda: None, repeats=4, warmup=0)) == 4
+
+
+def test_rates_and_shares_follow_from_the_median():
+    """10 units in a median of 2 s, at 3 operations each, of a limit of 60 a second: 5 a second, a quarter of it."""
+    measured = Measurement("work", "units", 10, (1.0, 2.0, 9.0), limit="peak", cost=3.0, facts={"ratio": 2.0})
+    figures = measured.to_json({"peak": 60.0})
+    assert figures["rate_per_second"] == 5.0
+    assert figures["milliseconds_median"] == 2000.0
+    assert figures["share_of_limit"] == pytest.approx(0.25)
+    assert figures["facts"] == {"ratio": 2.0}
+    assert "share_of_limit" not in measured.to_json({"another": 60.0})
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    return LearnedSimulator(VideoPredictor(PredictorConfig(**TINY)))
+
+
+@pytest.fixture(scope="module")
+def leaping():
+    return LearnedSimulator(VideoPredictor(PredictorConfig(**TINY, context_frames=1, stride=2)))
+
+
+def test_a_published_decision_imagines_the_whole_budget(simulator, leaping):
+    """The share of the network comes from rolling out the candidates that the decision judged; leaps fill up."""
+    budget = {"candidates": 8, "iterations": 2, "horizon": 3}
+    for each in (simulator, leaping):
+        measured = imagining.measure_published_decision(each, repeats=2, warmup=0, budget=budget)
+        assert measured.note.startswith("8 x 2 x 3 control steps")
+        assert measured.facts["network_share"] > 0
+        assert measured.facts["rollouts_milliseconds"] > 0
+
+
+def test_rollouts_count_control_steps_and_frames(leaping):
+    """A leap of two makes half as many frames as control steps; a horizon is filled up to whole leaps."""
+    measured = imagining.measure_rollout(leaping, repeats=1, warmup=1, candidates=4, horizon=3)
+    assert measured.work == 16
+    assert measured.facts["frames_per_second"] == pytest.approx(measured.rate / 2)
+    assert imagining.imagine(leaping, imagining.scene(leaping), np.zeros((2, 3, 2), np.float32)).horizon == 4
+
+
+def test_the_seed_is_measured_beside_the_fast_network(simulator):
+    """One row for each network and batch; the ratio is that of the medians."""
+    fast, seed = imagining.measure_against_seed(simulator, repeats=1, warmup=0, batch_sizes=(2,), horizon=2)
+    assert (fast.name, seed.name) == ("rollout, batch 2", "seed rollout, batch 2")
+    assert fast.facts["control_steps_ratio"] == pytest.approx(seed.median / fast.median)
+    assert fast.work == seed.work == 4
+
+
+@pytest.mark.slow
+def test_the_seeds_precisions_are_compared():
+    """float32 and bfloat16 of the same weights: their frames are close, and both are timed."""
+    exact, rounded = imagining.measure_seed_precision(repeats=1, warmup=0, batch_size=1, length=3)
+    assert (exact.name, rounded.name) == ("seed float32", "seed bfloat16")
+    assert rounded.facts["psnr_between_db"] > 20
+    assert rounded.facts["speedup"] == pytest.approx(exact.median / rounded.median)
+
+
+@pytest.mark.slow
+def test_a_training_step_changes_the_weights():
+    """What is timed is training: the loss is finite and the weights move."""
+    step, predictor = training.make_step(TINY, "float32", 2, 4)
+    before = [np.array(weights) for weights in predictor.get_weights()]
+    assert np.isfinite(step()).all()
+    assert any((now != then).any() for now, then in zip(predictor.get_weights(), before, strict=True))
+
+
+def test_synthetic_episodes_move():
+    """Pictures of the benchmark are not all alike."""
+    (episode,) = feeding.synthetic_episodes(1)
+    assert episode.num_frames == 21 and (episode.frames[0] != episode.frames[10]).any()
+
+
+# ---- comparing planners --------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 6), st.integers(0, 10))
+def test_the_pushing_cost_is_that_of_each_candidate_alone(horizon, seed):
+    """Batched costs equal a slow loop over one candidate in plain Python; actions beyond the Box count as clipped."""
+    candidates = np.random.default_rng(seed).normal(scale=1.5, size=(4, horizon, 2))
+    expected = [_slow_cost(np.clip(each, -1, 1)) for each in candidates]
+    np.testing.assert_allclose(pushing.pushing_cost(candidates), expected, atol=1e-12)
+
+
+def _slow_cost(actions):
+    (px, py), (ox, oy), reach = pushing.PUSHER, pushing.OBJECT, 0.0
+    for ax, ay in actions:
+        px, py = px + pushing.STEP * ax, py + pushing.STEP * ay
+        distance = ((ox - px) ** 2 + (oy - py) ** 2) ** 0.5
+        if distance < pushing.RADIUS:
+            ox, oy = px + (ox - px) / distance * pushing.RADIUS, py + (oy - py) / distance * pushing.RADIUS
+        reach += max(distance - pushing.RADIUS, 0.0)
+    goal = ((ox - pushing.GOAL[0]) ** 2 + (oy - pushing.GOAL[1]) ** 2) ** 0.5
+    return goal + 0.1 * reach / len(actions)
+
+
+def test_counted_costs_know_the_lowest():
+    """Evaluations and the lowest cost are those of all calls."""
+    counted = comparison.CountedCost(lambda candidates: candidates.sum(axis=(1, 2)))
+    for value in (3.0, -1.0, 2.0):
+        counted(np.full((2, 1, 1), value))
+    assert (counted.evaluations, counted.lowest) == (6, -1.0)
+
+
+SPACE = spaces.Box(np.array([-1.0, -1.0], np.float32), np.array([1.0, 1.0], np.float32))
+BUDGET = solvers.Budget(candidates=64, iterations=5, elites=8, horizon=4)
+TARGET = np.linspace(-0.5, 0.5, 8).reshape(4, 2)
+
+
+def distance_to_target(candidates):
+    assert candidates.ndim == 3 and (np.abs(candidates) <= 1).all()
+    return ((candidates - TARGET) ** 2).sum(axis=(1, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", list(solvers.SOLVERS))
+def test_every_solver_approaches_a_known_optimum(name):
+    """Same budget, plan of the right shape inside the Box, cheaper than standing still, repeatable by its seed."""
+    solve, module = solvers.SOLVERS[name]
+    if module is not None:
+        pytest.importorskip(module)
+    record = comparison.solve_once(solve, distance_to_target, SPACE, BUDGET, seed=1)
+    still = float(distance_to_target(np.zeros((1, 4, 2)))[0])
+    assert record["answer"] < 0.6 * still and record["best"] <= record["answer"] + 1e-6
+    assert 64 * 5 * 0.7 <= record["evaluations"] <= 64 * 5 + 1
+    if module == "pytorch_icem":
+        return  # its noise cannot be seeded
+    again = comparison.solve_once(solve, distance_to_target, SPACE, BUDGET, seed=1)
+    assert again["answer"] == record["answer"]
+
+
+def test_solvers_compare_in_rows():
+    """One row for each cost and solver, with means over seeds; a plan of another shape is refused."""
+    chosen = {name: solvers.SOLVERS[name][0] for name in OWN}
+    problems = {"target": (distance_to_target, SPACE)}
+    lines = []
+    rows = comparison.compare_solvers(chosen, problems, BUDGET, seeds=2, warmup=0, report=lines.append)
+    assert [row["planner"] for row in rows] == OWN and len(lines) == len(OWN)
+    assert all(row["seeds"] == 2 for row in rows)
+    with pytest.raises(ValueError, match=r"a plan of shape \[1, 2\], expected \[4, 2\]"):
+        comparison.solve_once(lambda *_: np.zeros((1, 2)), distance_to_target, SPACE, BUDGET, 0)
+
+
+def test_missing_solvers_are_named(monkeypatch):
+    """What is not installed is left out and named; nothing at all is an error that names the extra."""
+    monkeypatch.setattr(solvers.importlib, "import_module", lambda name: None)
+    monkeypatch.setattr(solvers.importlib.util, "find_spec", lambda name: object() if name == "pytorch_mppi" else None)
+    found, missing = solvers.installed_solvers()
+    assert list(found) == [*OWN, "pytorch_mppi"] and missing == ["pytorch_icem", "stable_worldmodel"]
+    monkeypatch.setattr(solvers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'visual-foresight\[compare\]'"):
+        solvers.installed_solvers()
+
+
+# ---- scale ---------------------------------------------------------------------------------------------------------
+
+
+def test_charts_hold_every_point():
+    """A dot for each point, one panel for each series; points that take longer lie higher."""
+    points = [{"candidates": 64, "milliseconds_median": 10.0}, {"candidates": 128, "milliseconds_median": 100.0}]
+    picture = scale.charts({"scale": {"candidates": {"points": points}, "horizon": {"points": _one("horizon")}}})
+    heights = [float(part.split('"')[0]) for part in picture.split('cy="')[1:]]
+    assert len(heights) == 3 and heights[0] > heights[1]
+    assert picture.count('class="title"') == 2
+
+
+def _one(name):
+    return [{name: 5, "milliseconds_median": 50.0}]
+
+
+def test_a_series_ends_when_its_points_take_too_long(monkeypatch, simulator, tmp_path):
+    """After the first point beyond the limit, the rest is left out and named."""
+    import argparse
+
+    from visual_foresight.benchmark.settings import ControlSettings
+
+    simulator.predictor.save(tmp_path / "tiny")
+    clock = itertools.count(1)
+    monkeypatch.setattr(scale, "time_decision", lambda *_: {"milliseconds_median": 1e3 * next(clock), "repeats": 1})
+    args = argparse.Namespace(preset=str(tmp_path / "tiny"), point_seconds=1.5)
+    results = scale.measure_scale(args, ControlSettings(), {"candidates": (1, 2, 4, 8)})
+    assert [point["candidates"] for point in results["scale"]["candidates"]["points"]] == [1, 2]
+    assert results["scale"]["candidates"]["left_out"] == [4, 8]
+    assert "left out: 4, 8" in scale.scale_table(results)

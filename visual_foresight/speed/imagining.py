@@ -1,0 +1,272 @@
+"""Rollouts and decisions: frames that a predictor imagines, the time of a decision, and what of it is network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.benchmark.settings import ControlSettings
+from visual_foresight.speed import limits
+from visual_foresight.speed.measurement import Measurement, timed, timed_together
+
+PUBLISHED = {"candidates": 200, "iterations": 3, "horizon": 15}
+"""The budget at which visual planners are published: 200 x 3 x 15 control steps."""
+
+MAPS = ("states", "pixel_distributions")
+
+
+def measure_rollout(
+    simulator: Any, *, repeats: int, warmup: int, candidates: int, horizon: int, name: str = "rollout"
+) -> Measurement:
+    """Imagining: K candidates, T control steps, with the probability map of one designated pixel."""
+    stride = getattr(simulator, "stride", 1)
+    horizon = -(-horizon // stride) * stride
+    start = scene(simulator)
+    actions = _actions(simulator, candidates, horizon)
+    seconds = timed(lambda: imagine(simulator, start, actions), repeats=repeats, warmup=warmup)
+    frames = candidates * horizon // stride
+    facts = {"frames_per_second": frames / float(np.median(seconds)), "control_steps_per_frame": stride}
+    note = f"{candidates} candidates x {horizon} control steps, {_describe(simulator)}"
+    predictor = simulator.predictor
+    cost = count_step_flops(predictor)
+    return Measurement(
+        name, "control steps", candidates * horizon, seconds, note, _limit(predictor), cost and cost / stride, facts
+    )
+
+
+def measure_against_seed(
+    simulator: Any, *, repeats: int, warmup: int, batch_sizes: tuple[int, ...] = (32, 64), horizon: int = 15
+) -> list[Measurement]:
+    """Rollouts of a predictor and of the float32 seed network of the same image size, taken in turns."""
+    from visual_foresight.simulator import LearnedSimulator
+
+    seed = LearnedSimulator(seed_predictor(simulator.predictor.config))
+    stride = getattr(simulator, "stride", 1)
+    horizon = -(-horizon // stride) * stride
+    both = {"fast": simulator, "seed": seed}
+    measured = []
+    for batch in batch_sizes:
+        work = {name: _rollout_of(each, batch, horizon) for name, each in both.items()}
+        times = timed_together(list(work.values()), repeats=repeats, warmup=warmup)
+        medians = [float(np.median(each)) for each in times]
+        facts = {
+            "seed_milliseconds": 1e3 * medians[1],
+            "control_steps_ratio": medians[1] / medians[0],
+            "frames_ratio": medians[1] / medians[0] / stride,
+        }
+        for name, seconds, known in zip(both, times, (facts, {}), strict=True):
+            note = f"{batch} candidates x {horizon} control steps, {_describe(both[name])}"
+            cost = count_step_flops(both[name].predictor)
+            per_step = cost and cost / getattr(both[name], "stride", 1)
+            title = f"{'rollout' if name == 'fast' else 'seed rollout'}, batch {batch}"
+            measured.append(
+                Measurement(
+                    title,
+                    "control steps",
+                    batch * horizon,
+                    seconds,
+                    note,
+                    _limit(both[name].predictor),
+                    per_step,
+                    known,
+                )
+            )
+    return measured
+
+
+def _rollout_of(simulator: Any, batch: int, horizon: int) -> Any:
+    start, actions = scene(simulator), _actions(simulator, batch, horizon)
+    return lambda: imagine(simulator, start, actions)
+
+
+def measure_seed_precision(*, repeats: int, warmup: int, batch_size: int = 32, length: int = 10) -> list[Measurement]:
+    """The seed network's inference in float32 and in bfloat16, in turns, and how far their frames are apart."""
+    from visual_foresight.predictor.config import PredictorConfig
+
+    config = PredictorConfig()
+    exact = seed_predictor(config)
+    rounded = seed_predictor(config, dtype="mixed_bfloat16")
+    rounded.set_weights(exact.get_weights())
+    rng = np.random.default_rng(0)
+    inputs = (
+        rng.random((batch_size, length, *config.image_size, 3), np.float32),
+        rng.normal(size=(batch_size, length - 1, config.action_size)).astype(np.float32),
+        rng.normal(size=(batch_size, length, config.state_size)).astype(np.float32),
+    )
+    frames = [each.predict_frames(*inputs).frames for each in (exact, rounded)]
+    error = float(np.mean((np.clip(frames[0], 0, 1) - np.clip(frames[1], 0, 1)) ** 2))
+    times = timed_together(
+        [lambda each=each: each.predict_frames(*inputs) for each in (exact, rounded)],  # type: ignore[misc]
+        repeats=repeats,
+        warmup=warmup,
+    )
+    speedup = float(np.median(times[0]) / np.median(times[1]))
+    facts = {"speedup": speedup, "psnr_between_db": -10 * np.log10(max(error, 1e-12)), "weights": "random"}
+    note, work = f"batch {batch_size}, {length} frames", batch_size * (length - 1)
+    cost = count_step_flops(exact)
+    return [
+        Measurement("seed float32", "frames", work, times[0], note, limits.CONVOLUTION, cost),
+        Measurement("seed bfloat16", "frames", work, times[1], note, limits.CONVOLUTION_BFLOAT16, cost, facts),
+    ]
+
+
+def measure_published_decision(
+    simulator: Any, *, repeats: int, warmup: int, budget: Mapping[str, int] = PUBLISHED
+) -> Measurement:
+    """A decision of CEM at the published budget: context encoding, designated-pixel cost, all iterations.
+
+    Once more the same candidates are only rolled out, in turns with the decisions: the share of the network.
+    """
+    from visual_foresight.planners.objectives import PixelDistance
+
+    height, width = simulator.predictor.config.image_size
+    objective = PixelDistance(np.array([height / 4, width / 4]))
+    planner, space = _published_planner(simulator, budget)
+    seen: list[np.ndarray] = []
+
+    def decide() -> None:
+        from visual_foresight.planners.simulation import cost_function
+
+        cost = cost_function(simulator, scene(simulator), objective)
+
+        def noted(candidates: np.ndarray) -> np.ndarray:
+            if not complete:
+                seen.append(np.array(candidates))
+            return cost(candidates)
+
+        planner.plan(noted, space, rng=np.random.default_rng(0))
+
+    complete = False
+    decide()
+    complete = True  # read by `noted`: the candidates are known
+    start = scene(simulator)
+
+    def imagine_all() -> None:
+        for candidates in seen:
+            imagine(simulator, start, candidates, ("pixel_distributions",))
+
+    decisions, rollouts = timed_together([decide, imagine_all], repeats=repeats, warmup=warmup)
+    # Paired: a disturbance of the machine that lasts hits neighbours alike.
+    share = float(np.median(np.array(rollouts) / np.array(decisions)))
+    facts = {"rollouts_milliseconds": 1e3 * float(np.median(rollouts)), "network_share": share}
+    note = " x ".join(str(budget[name]) for name in ("candidates", "iterations", "horizon")) + " control steps"
+    return Measurement("decision, published", "decisions", 1, decisions, f"{note}, {_describe(simulator)}", facts=facts)
+
+
+def _published_planner(simulator: Any, budget: Mapping[str, int]) -> tuple[Any, Any]:
+    from gymnasium import spaces
+
+    from visual_foresight.planners import CEM
+
+    planner = CEM(
+        horizon=budget["horizon"],
+        num_candidates=budget["candidates"],
+        num_iterations=budget["iterations"],
+        num_elites=max(1, budget["candidates"] // 20),
+        action_repeat=min(5, budget["horizon"]),
+    )
+    return planner, spaces.Box(-1.0, 1.0, (simulator.predictor.config.action_size,), np.float32)
+
+
+def measure_decision(
+    environment: Any, simulator: Any, settings: ControlSettings, *, repeats: int, warmup: int
+) -> Measurement:
+    """One decision of the controller, as `plan` makes it: context, search with all iterations, costs."""
+    from visual_foresight.cli import control
+
+    task = control.choose_tasks(None, episodes=1, seed=settings.seed, split="train")[0]
+    observation, info = environment.reset(options={"task": task})
+    env = environment.unwrapped
+    index, goal = task.object_index, control.goal_pixel(env, task)
+    controller = control.make_controller(env, simulator, goal, index, settings, settings.seed)
+    pixels = info["object_pixels"][index][None]
+
+    def decide() -> None:
+        controller.reset()
+        controller.act(observation, pixels=pixels)
+
+    seconds = timed(decide, repeats=repeats, warmup=warmup)
+    note = f"{settings.planner}, {settings.iterations} x {settings.candidates} candidates, horizon {settings.horizon}"
+    return Measurement("decision", "decisions", 1, seconds, note)
+
+
+# ---- parts -------------------------------------------------------------------------------------------------------
+
+
+def seed_predictor(config: Any, dtype: str | None = None) -> Any:
+    """Return the original CDNA network at full width with random weights, for the image and robot of a config."""
+    from visual_foresight.predictor.config import PredictorConfig
+    from visual_foresight.predictor.predictor import VideoPredictor
+
+    sizes = {name: getattr(config, name) for name in ("image_height", "image_width", "action_size", "state_size")}
+    return VideoPredictor(PredictorConfig(**sizes), dtype=dtype)
+
+
+def scene(simulator: Any) -> Any:
+    """Return the start of a scene of noise with one designated pixel: arithmetic does not depend on what is seen."""
+    config = simulator.predictor.config
+    height, width = config.image_size
+    return simulator.start(
+        np.random.default_rng(0).integers(0, 256, (config.context_frames, height, width, 3), dtype=np.uint8),
+        np.zeros((config.context_frames - 1, config.action_size), np.float32),
+        np.zeros((config.context_frames, config.state_size), np.float32),
+        pixels=[(height / 2, width / 2)],
+    )
+
+
+def imagine(simulator: Any, start: Any, actions: np.ndarray, outputs: tuple[str, ...] = MAPS) -> Any:
+    """Roll candidates out as planners ask for it: maps at the ends of leaps."""
+    stride = getattr(simulator, "stride", 1)
+    missing = -actions.shape[1] % stride
+    if missing:
+        actions = np.concatenate([actions, np.zeros_like(actions[:, :1]).repeat(missing, axis=1)], axis=1)
+    return simulator.rollout(start, actions, outputs=outputs, every=stride)
+
+
+def _actions(simulator: Any, candidates: int, horizon: int) -> np.ndarray:
+    size = simulator.predictor.config.action_size
+    return np.random.default_rng(0).uniform(-1, 1, (candidates, horizon, size)).astype(np.float32)
+
+
+def _describe(simulator: Any) -> str:
+    config = simulator.predictor.config
+    leap = f", leaps of {config.stride}" if config.stride > 1 else ""
+    return f"{config.image_height}x{config.image_width}, {config.backbone} {config.transformation}{leap}"
+
+
+def _limit(predictor: Any) -> str:
+    rounded = "bfloat16" in predictor.backbone.dtype_policy.name
+    if predictor.config.backbone == "seed":
+        return limits.CONVOLUTION_BFLOAT16 if rounded else limits.CONVOLUTION
+    return limits.SMALL_CONVOLUTION_BFLOAT16 if rounded else limits.SMALL_CONVOLUTION
+
+
+def count_step_flops(predictor: Any, batch: int = 8) -> float | None:
+    """Return the floating point operations of one predicted frame, as TensorFlow counts its graph; None on JAX."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    config = predictor.config
+    frame = np.zeros((batch, *config.image_size, 3), np.float32)
+    state = np.zeros((batch, config.state_size), np.float32)
+    leap = (config.stride,) if config.stride > 1 else ()
+    action = np.zeros((batch, *leap, config.action_size), np.float32)
+
+    def begin(frame: Any, state: Any) -> Any:
+        return predictor.initial_carry(frame, state)
+
+    def begin_and_step(frame: Any, state: Any, action: Any) -> Any:
+        carry, prediction = predictor.step(predictor.initial_carry(frame, state), frame, action, state)
+        return carry, prediction.frame
+
+    return (_graph_flops(tf, begin_and_step, frame, state, action) - _graph_flops(tf, begin, frame, state)) / batch
+
+
+def _graph_flops(tf: Any, function: Any, *arguments: np.ndarray) -> float:
+    graph = tf.function(function, autograph=False).get_concrete_function(*arguments).graph
+    options: Mapping[str, Any] = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    found = tf.compat.v1.profiler.profile(graph, options={**options, "output": "none"})
+    return float(found.total_float_ops)
