@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import correlate
 
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.pixel_distance import PixelDistance
@@ -172,6 +171,8 @@ def _match(
 
 def _patch_errors(source: np.ndarray, target: np.ndarray, middle: np.ndarray, window: int) -> np.ndarray:
     """[H, W] weighted mean squared difference of the patch to the target around every pixel; edges are continued."""
+    from scipy.ndimage import correlate  # not at import: importing planners stays cheap
+
     padded = np.pad(source, ((window, window), (window, window), (0, 0)), mode="edge")
     size = 2 * window + 1
     patch = padded[middle[0] : middle[0] + size, middle[1] : middle[1] + size]
