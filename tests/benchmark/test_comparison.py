@@ -158,6 +158,8 @@ def test_shift_curve_is_paired(make_row):
     assert usual["shift"] == "none" and "difference" not in usual
     assert shifted["success"]["of"] == 7
     assert shifted["difference"]["difference"] == pytest.approx((4 - 6) / 7)
+    rows.append({**rows[-1], "shift": "distractor=1"})  # a shift that had no room for any task
     results = make_results(rows, protocol=protocol(), settings={}, methods={}, versions={})
+    assert [one["shift"] for one in results["figures"]] == ["none", "mass=1"]
     assert "mass=1" in results_text(results)
     assert json.loads(json.dumps(results)) == results

@@ -53,7 +53,11 @@ def test_other_settings_do_not_go_on(command, refused, tmp_path):
     words = (*QUICK, "--episodes=1", "--method=zero", "--no_report", "--output", tmp_path)
     assert command(*words).code == 0
     assert "settings.approach_weight: 2.0 there, 1.0 now" in refused(*words, "--approach_weight=1")
+    (tmp_path / "pictures").mkdir()
+    for name in ("mine.png", "zero-none-000-0.png"):
+        (tmp_path / "pictures" / name).write_bytes(b"")
     assert command(*words, "--approach_weight=1", "--overwrite").code == 0
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["mine.png"]
 
 
 def test_workers_change_nothing(command, tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 
 from visual_foresight import pictures
 from visual_foresight.benchmark.causes import CAUSES
+from visual_foresight.benchmark.methods import METHODS
 from visual_foresight.control_record import ControlRecord, Decision
 from visual_foresight.report import episode_section
 from visual_foresight.video_files import data_uri, write_png, write_text
@@ -31,6 +32,13 @@ def keep_pictures(folder: Path, record: ControlRecord, row: Mapping[str, Any]) -
     if is_played(row):
         anchor = f"episode-{_stem(row)}"
         write_text(_section_path(folder, row), episode_section(record, anchor=anchor))
+
+
+def discard_pictures(folder: Path) -> None:
+    """Delete what `keep_pictures` wrote into a folder, and nothing else."""
+    for method in METHODS:
+        for path in folder.glob(f"{method}-*-[0-9][0-9][0-9]-*.*"):
+            path.unlink(missing_ok=True)
 
 
 def is_played(row: Mapping[str, Any]) -> bool:

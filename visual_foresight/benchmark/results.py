@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from visual_foresight.benchmark.summary import group_rows, shift_curve, summarize_method, what_is_missing
+from visual_foresight.benchmark.summary import group_rows, has_run, shift_curve, summarize_method, what_is_missing
 
 RESULTS_FORMAT = 2
 
@@ -28,7 +28,9 @@ def make_results(
     """
     groups = group_rows(rows)
     figures = [
-        {"method": method, "shift": shift, **summarize_method(found)} for (method, shift), found in groups.items()
+        {"method": method, "shift": shift, **summarize_method(found)}
+        for (method, shift), found in groups.items()
+        if has_run(found)
     ]
     results: dict[str, Any] = {
         "format": RESULTS_FORMAT,

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -181,12 +180,13 @@ def open_journal(
     facts: dict[str, dict[str, Any]],
 ) -> "Journal":
     """Return the journal of the folder, after making sure that this run belongs there."""
+    from visual_foresight.benchmark.gallery import discard_pictures
     from visual_foresight.benchmark.journal import Journal
     from visual_foresight.report import versions
 
     if args.overwrite:
         (folder / "journal.jsonl").unlink(missing_ok=True)
-        shutil.rmtree(folder / "pictures", ignore_errors=True)
+        discard_pictures(folder / "pictures")
     planning = {name: value for name, value in settings.table().items() if name not in ("seed", "steps")}
     software = {name: version for name, version in versions().items() if name != "platform"}
     identity = {"protocol": protocol, "settings": planning, "calibrate": args.calibrate, "versions": software}
