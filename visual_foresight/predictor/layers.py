@@ -1,9 +1,12 @@
 """Layers that Keras does not have: layer norm over a whole image, and the convolutional LSTM step."""
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
+
+from visual_foresight.predictor.fusing import fuse, fuse_with_gradient
 
 # The original's contrib.layer_norm used 1e-12; 1e-6 would already shift frames by 4e-5.
 LAYER_NORM_EPSILON = 1e-12
@@ -19,14 +22,18 @@ class ImageNorm(keras.layers.Layer):
 
     Args:
         epsilon: added to the variance.
+        rectified: whether a ReLU follows; here it costs no pass over memory of its own.
 
     Input and output shape: [B, H, W, C].
     """
 
-    def __init__(self, epsilon: float = LAYER_NORM_EPSILON, **kwargs: Any) -> None:
+    def __init__(self, epsilon: float = LAYER_NORM_EPSILON, rectified: bool = False, **kwargs: Any) -> None:
         """Keep the arguments."""
-        super().__init__(**kwargs)
+        # Without autocast: a mixed policy would round gamma and beta to bfloat16.
+        super().__init__(autocast=False, **kwargs)
         self.epsilon = epsilon
+        self.rectified = rectified
+        self._forward, self._backward = fuse(self._formula), fuse(self._gradients)
 
     def build(self, input_shape: tuple) -> None:
         """Create gamma and beta, [C] each."""
@@ -35,17 +42,79 @@ class ImageNorm(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        """Normalise; the formula is tf.nn.batch_normalization's, for the same rounding as the original."""
+        """Normalise."""
+        shape = (1, 1, 1, inputs.shape[-1])
+        weights = [ops.cast(ops.reshape(weight, shape), "float32") for weight in (self.gamma, self.beta)]
+        if self.compute_dtype == "float32":
+            # Fused sums round otherwise than the original's: now and then another ReLU opens, and gradients differ.
+            return self._formula(inputs, *weights)
+
+        @ops.custom_gradient
+        def normalise(values: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+            def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
+                return self._backward(values, gamma, beta, arguments[0] if upstream is None else upstream)
+
+            return self._forward(values, gamma, beta), gradient
+
+        return normalise(inputs, *weights)
+
+    def _formula(self, inputs: Any, gamma: Any, beta: Any) -> Any:
+        """The formula is tf.nn.batch_normalization's, for the same rounding as the original."""
+        values, mean, inverse = self._moments(inputs)
+        scale = gamma * inverse  # [B, 1, 1, C]
+        normalised = values * scale + (beta - mean * scale)
+        return ops.cast(ops.relu(normalised) if self.rectified else normalised, self.compute_dtype)
+
+    def _moments(self, inputs: Any) -> tuple[Any, Any, Any]:
+        """The inputs in float32, their mean and the inverse of their deviation, [B, 1, 1, 1]."""
         values = ops.cast(inputs, "float32")
         mean = ops.mean(values, axis=(1, 2, 3), keepdims=True)
         squares = ops.mean(ops.square(values - mean), axis=(1, 2, 3), keepdims=True)
-        scale = ops.cast(self.gamma, "float32") * ops.rsqrt(squares + self.epsilon)  # [B, 1, 1, C]
-        offset = ops.cast(self.beta, "float32") - mean * scale
-        return ops.cast(values * scale + offset, self.compute_dtype)
+        return values, mean, ops.rsqrt(squares + self.epsilon)
+
+    def _gradients(self, inputs: Any, gamma: Any, beta: Any, upstream: Any) -> tuple[Any, Any, Any]:
+        """Gradients of inputs, gamma and beta; moments are computed anew, which costs less than to store values.
+
+        Written with the normalised values: what the chain rule makes of `_formula` subtracts two large sums for gamma.
+        """
+        values, mean, inverse = self._moments(inputs)
+        normalised = (values - mean) * inverse
+        upstream = ops.cast(upstream, "float32")
+        if self.rectified:
+            upstream = ops.where(normalised * gamma + beta > 0, upstream, 0.0)
+        offsets, scales = _sum_pixels(upstream), _sum_pixels(upstream * normalised)  # [B, 1, 1, C]
+        count = math.prod(inputs.shape[1:])
+        level = ops.sum(offsets * gamma, axis=-1, keepdims=True) / count
+        slope = ops.sum(scales * gamma, axis=-1, keepdims=True) / count
+        found = inverse * (upstream * gamma - level - normalised * slope)
+        totals = (ops.sum(scales, axis=0, keepdims=True), ops.sum(offsets, axis=0, keepdims=True))
+        return (ops.cast(found, inputs.dtype), *totals)
 
     def get_config(self) -> dict:
         """Every argument under its own name."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {**super().get_config(), "epsilon": self.epsilon, "rectified": self.rectified}
+
+
+def _sum_pixels(values: Any) -> Any:
+    """[B, H, W, C] to [B, 1, 1, C]; column by column, since one long sum in float32 would round more."""
+    return ops.sum(ops.sum(values, axis=2, keepdims=True), axis=1, keepdims=True)
+
+
+def _next_cell(gates: Any, cell: Any) -> tuple[Any, Any]:
+    """Gates [B, H, W, 4F] and c to (c', h), computed in float32 and kept in the type of `gates`."""
+    enter, candidate, forget, leave = ops.split(ops.cast(gates, "float32"), 4, axis=-1)
+    kept = ops.cast(cell, "float32") * ops.sigmoid(forget + 1.0) + ops.sigmoid(enter) * ops.tanh(candidate)
+    return ops.cast(kept, gates.dtype), ops.cast(ops.tanh(kept) * ops.sigmoid(leave), gates.dtype)
+
+
+def _first_cell(gates: Any) -> tuple[Any, Any]:
+    """`_next_cell` of a c of zeros."""
+    enter, candidate, _, leave = ops.split(ops.cast(gates, "float32"), 4, axis=-1)
+    kept = ops.sigmoid(enter) * ops.tanh(candidate)
+    return ops.cast(kept, gates.dtype), ops.cast(ops.tanh(kept) * ops.sigmoid(leave), gates.dtype)
+
+
+_fused_next_cell, _fused_first_cell = fuse_with_gradient(_next_cell), fuse_with_gradient(_first_cell)
 
 
 @keras.saving.register_keras_serializable(package="visual_foresight")
@@ -79,12 +148,30 @@ class ConvLSTMStep(keras.layers.Layer):
         self.gates.build((*input_shape[:-1], input_shape[-1] + self.filters))
         self.built = True
 
-    def call(self, inputs: Any, cell: Any, hidden: Any) -> tuple[Any, tuple[Any, Any]]:
-        """Advance by one step."""
-        gates = self.gates(ops.concatenate([inputs, hidden], axis=-1))
-        enter, candidate, forget, leave = ops.split(gates, 4, axis=-1)
-        cell = cell * ops.sigmoid(forget + 1.0) + ops.sigmoid(enter) * ops.tanh(candidate)
-        hidden = ops.tanh(cell) * ops.sigmoid(leave)
+    def cast_kernel(self) -> Any:
+        """The kernel in the compute type: cast once for a whole sequence, it need not be cast at each step."""
+        return ops.cast(self.gates.kernel, self.compute_dtype)
+
+    def call(
+        self, inputs: Any, cell: Any = None, hidden: Any = None, kernel: Any = None
+    ) -> tuple[Any, tuple[Any, Any]]:
+        """Advance by one step.
+
+        Args:
+            inputs: [B, H, W, C].
+            cell: c; None: the state is zero, and half of the convolution is left out.
+            hidden: h, or None with `cell`.
+            kernel: from `cast_kernel`; None: cast here.
+        """
+        kernel = self.cast_kernel() if kernel is None else kernel
+        exact = self.compute_dtype == "float32"  # as `ImageNorm`
+        bias = ops.cast(self.gates.bias, self.compute_dtype)
+        if cell is None or hidden is None:
+            gates = ops.conv(inputs, kernel[:, :, : inputs.shape[-1]], padding="same") + bias
+            cell, hidden = (_first_cell if exact else _fused_first_cell)(gates)
+            return hidden, (cell, hidden)
+        gates = ops.conv(ops.concatenate([inputs, hidden], axis=-1), kernel, padding="same") + bias
+        cell, hidden = (_next_cell if exact else _fused_next_cell)(gates, cell)
         return hidden, (cell, hidden)
 
     def get_config(self) -> dict:

@@ -67,8 +67,8 @@ class SeedBackbone(keras.layers.Layer):
         layer.build((None, inputs))
         setattr(self, name, layer)
 
-    def _norm(self, index: int, channels: int) -> None:
-        layer = ImageNorm(dtype=self.dtype_policy, name=f"layer_norm{index}")
+    def _norm(self, index: int, channels: int, rectified: bool = False) -> None:
+        layer = ImageNorm(rectified=rectified, dtype=self.dtype_policy, name=f"layer_norm{index}")
         layer.build((None, None, None, channels))
         setattr(self, f"layer_norm{index}", layer)
 
@@ -83,7 +83,7 @@ class SeedBackbone(keras.layers.Layer):
     def _make_encoder(self) -> None:
         config, narrow, wide = self.predictor_config, self._channels(32), self._channels(64)
         self._convolution("scale1_conv1", 3, narrow, 5, 2, use_bias=False, activation=None)
-        self._norm(1, narrow)
+        self._norm(1, narrow, rectified=True)
         self._lstm(1, narrow)
         self._lstm(2, narrow)
         self._convolution("conv2", narrow, narrow, 3, 2)
@@ -102,7 +102,7 @@ class SeedBackbone(keras.layers.Layer):
         self._convolution("convt2", joined, joined, 3, 2, transposed=True)
         self._lstm(7, joined)
         self._convolution("convt3", 2 * narrow, wide, 3, 2, transposed=True, use_bias=False, activation=None)
-        self._norm(9, wide)
+        self._norm(9, wide, rectified=True)
 
     def _make_heads(self) -> None:
         config, wide = self.predictor_config, self._channels(64)
@@ -131,18 +131,30 @@ class SeedBackbone(keras.layers.Layer):
             recurrent[f"state{index}"] = (zeros, zeros)
         return recurrent
 
+    def unrolled_start(self) -> dict:
+        """The recurrent state of a sequence that is unrolled in one graph, instead of `initial_state`.
+
+        It says that everything is zero by saying nothing, so that the first step leaves half of each gate convolution
+        out, and holds the large kernels in the compute type: cast once, not at each step.
+        """
+        lstms = [f"state{index}" for index in range(1, len(LSTM_CHANNELS) + 1)]
+        return {"kernels": {name: getattr(self, name).cast_kernel() for name in lstms}}
+
     def call(
         self, frame: Any, action: Any, robot_state: Any, recurrent: dict, training: bool = False
     ) -> tuple[HeadOutputs, dict]:
         """One step, see `backbone`."""
-        following: dict = {}
+        kernels = recurrent.get("kernels", {})
+        following: dict = {"kernels": kernels} if kernels else {}
 
         def lstm(index: int, inputs: Any) -> Any:
-            hidden, following[f"state{index}"] = getattr(self, f"state{index}")(inputs, *recurrent[f"state{index}"])
+            name = f"state{index}"
+            cell, before = recurrent.get(name, (None, None))
+            hidden, following[name] = getattr(self, name)(inputs, cell, before, kernel=kernels.get(name))
             return getattr(self, f"layer_norm{index + 1}")(hidden)
 
         robot = ops.concatenate([action, robot_state], axis=-1)  # [B, A + S]
-        enc0 = ops.relu(self.layer_norm1(self.scale1_conv1(frame)))  # [B, H/2, W/2, 32]
+        enc0 = self.layer_norm1(self.scale1_conv1(frame))  # [B, H/2, W/2, 32]
         enc1 = self.conv2(lstm(2, lstm(1, enc0)))  # [B, H/4, W/4, 32]
         enc2 = self.conv3(lstm(4, lstm(3, enc1)))  # [B, H/8, W/8, 64]
         if self.predictor_config.use_state:
@@ -152,7 +164,7 @@ class SeedBackbone(keras.layers.Layer):
         hidden6 = lstm(6, self.convt1(hidden5))  # [B, H/4, W/4, 64]
         hidden7 = lstm(7, self.convt2(ops.concatenate([hidden6, enc1], axis=-1)))  # [B, H/2, W/2, 32]
         enc6 = self.convt3(ops.concatenate([hidden7, enc0], axis=-1))
-        enc6 = ops.relu(self.layer_norm9(enc6))  # [B, H, W, 64]
+        enc6 = self.layer_norm9(enc6)  # [B, H, W, 64]
         painted = self.convt4(enc6)
         generated = None if self.predictor_config.transformation == "dna" else ops.sigmoid(painted)
         outputs = HeadOutputs(self.convt7(enc6), generated, self._parameters(painted, hidden5), self.state_pred(robot))

@@ -17,6 +17,7 @@ from keras import ops
 
 from visual_foresight.predictor import separable
 from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.fusing import fuse
 
 # The original's RELU_SHIFT: keeps the sum of an all-negative kernel above zero (it becomes uniform).
 RELU_SHIFT = 1e-12
@@ -35,6 +36,8 @@ class Style:
         relu_masks: ReLU on the mask logits before the softmax (the original's slim default).
         first_frame: whether the first frame is a layer, as memory of the background.
         generated_with_dna: whether dna too gets a generated image.
+        palette: so many layers of one learned colour each in place of the generated image: enough to draw a robot, and
+            too little to paint an object anew instead of moving it.
         transformed_share_masks: the original counts the generated image among `num_masks`, so that one transformed
             image fewer is used (its last cdna kernel is dropped).
         original_sampler: stp samples as the original does: scale W/2 instead of (W-1)/2, zero outside.
@@ -47,6 +50,7 @@ class Style:
     relu_masks: bool = False
     first_frame: bool = True
     generated_with_dna: bool = True
+    palette: int = 0
     transformed_share_masks: bool = False
     original_sampler: bool = False
 
@@ -199,29 +203,48 @@ def apply_taps(taps: Any, images: Any, padding: str) -> Any:
 @ops.custom_gradient
 def _shifted_sum(taps: Any, planes: Any) -> tuple[Any, Any]:
     """Taps [B, K*K, H, W] on padded planes [B, C, H + K - 1, W + K - 1] -> [B, C, H, W], and its gradient."""
-    count, height, width = taps.shape[1:]
-    size = math.isqrt(count)
-    margin = size - 1
-    shifts = [divmod(tap, size) for tap in range(count)]
-    windows = [(slice(None), slice(None), slice(dy, dy + height), slice(dx, dx + width)) for dy, dx in shifts]
-    total = 0.0
-    for tap, window in enumerate(windows):
-        total = total + taps[:, tap, None] * planes[window]
 
     def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
         upstream = arguments[0] if upstream is None else upstream  # [B, C, H, W]
-        taps_gradient = ops.stack([ops.sum(upstream * planes[window], axis=1) for window in windows], axis=1)
-        around = [[0, 0], [0, 0], [margin, margin], [margin, margin]]
-        wide_upstream, wide_taps = ops.pad(upstream, around), ops.pad(taps, around)
-        planes_gradient = 0.0
-        for tap, (dy, dx) in enumerate(shifts):
-            rows, columns = slice(margin - dy, 2 * margin - dy + height), slice(margin - dx, 2 * margin - dx + width)
-            planes_gradient = (
-                planes_gradient + wide_taps[:, tap, None, rows, columns] * wide_upstream[:, :, rows, columns]
-            )
-        return taps_gradient, planes_gradient
+        return _taps_gradient(taps, planes, upstream), _planes_gradient(taps, upstream)
 
-    return total, gradient
+    return _sum_of_shifts(taps, planes), gradient
+
+
+def _shifts(taps: Any) -> tuple[int, list[tuple[int, int]]]:
+    """Side of the kernel, and row and column of each tap."""
+    size = math.isqrt(taps.shape[1])
+    return size, [divmod(tap, size) for tap in range(taps.shape[1])]
+
+
+@fuse
+def _sum_of_shifts(taps: Any, planes: Any) -> Any:
+    height, width = taps.shape[2:]
+    total = 0.0
+    for tap, (dy, dx) in enumerate(_shifts(taps)[1]):
+        total = total + taps[:, tap, None] * planes[:, :, dy : dy + height, dx : dx + width]
+    return total
+
+
+@fuse
+def _taps_gradient(taps: Any, planes: Any, upstream: Any) -> Any:
+    height, width = taps.shape[2:]
+    windows = [planes[:, :, dy : dy + height, dx : dx + width] for dy, dx in _shifts(taps)[1]]
+    return ops.stack([ops.sum(upstream * window, axis=1) for window in windows], axis=1)
+
+
+@fuse
+def _planes_gradient(taps: Any, upstream: Any) -> Any:
+    height, width = taps.shape[2:]
+    size, shifts = _shifts(taps)
+    margin = size - 1
+    around = [[0, 0], [0, 0], [margin, margin], [margin, margin]]
+    wide_upstream, wide_taps = ops.pad(upstream, around), ops.pad(taps, around)
+    total = 0.0
+    for tap, (dy, dx) in enumerate(shifts):
+        rows, columns = slice(margin - dy, 2 * margin - dy + height), slice(margin - dx, 2 * margin - dx + width)
+        total = total + wide_taps[:, tap, None, rows, columns] * wide_upstream[:, :, rows, columns]
+    return total
 
 
 def pad_images(images: Any, margin: int, padding: str) -> Any:

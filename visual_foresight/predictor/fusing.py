@@ -1,0 +1,94 @@
+"""Chains of small operations as one loop over memory, on the CPU with TensorFlow.
+
+TensorFlow runs each operation by itself: a gate of an LSTM is read and written ten times. XLA turns a chain into one
+loop, but is half as fast as oneDNN at convolutions. So only the chains between the convolutions go through XLA, each as
+a compiled function of its own inside the graph. On JAX, and on accelerators, where whole steps are compiled, and where
+this TensorFlow was built without XLA, the functions here run as they are.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from visual_foresight import backend
+
+
+@functools.cache
+def fuses() -> bool:
+    """Whether chains are compiled by themselves here."""
+    if backend.backend_name() != "tensorflow" or backend.device_kind() != "cpu":
+        return False
+    tensorflow = backend.import_tensorflow()
+    try:
+        tensorflow.function(lambda value: value + 1.0, jit_compile=True)(0.0)
+    except tensorflow.errors.OpError:
+        return False
+    return True
+
+
+def fuse(function: Callable) -> Callable:
+    """Compile a chain of elementwise operations, reductions and shifts; for the inside of a custom gradient.
+
+    Args:
+        function: pure function of tensors (positional) that returns tensors.
+
+    Returns:
+        The same function; gradients through it are those that the backend derives.
+    """
+    compiled: list[Callable] = []
+
+    @functools.wraps(function)
+    def call(*tensors: Any) -> Any:
+        if not fuses():
+            return function(*tensors)
+        if not compiled:
+            compiled.append(_compile(function))
+        return compiled[0](*tensors)
+
+    return call
+
+
+def fuse_with_gradient(function: Callable) -> Callable:
+    """Compile a chain and its gradient, which computes the chain anew: that costs less than to store what is between.
+
+    Args:
+        function: pure function of float tensors (positional) that returns one tensor or a tuple.
+
+    Returns:
+        The same function.
+    """
+    compiled: list[Callable] = []
+
+    @functools.wraps(function)
+    def call(*tensors: Any) -> Any:
+        if not fuses():
+            return function(*tensors)
+        if not compiled:
+            compiled.append(_with_gradient(function))
+        # A custom gradient takes a variable for a weight of its own and asks for more than one gradient of it.
+        return compiled[0](*[backend.import_tensorflow().convert_to_tensor(tensor) for tensor in tensors])
+
+    return call
+
+
+def _compile(function: Callable) -> Callable:
+    return backend.import_tensorflow().function(function, jit_compile=True, autograph=False)
+
+
+def _with_gradient(function: Callable) -> Callable:
+    tensorflow = backend.import_tensorflow()
+    forward = _compile(function)
+
+    @_compile
+    def backward(tensors: tuple, upstream: tuple) -> list:
+        with tensorflow.GradientTape() as tape:
+            tape.watch(tensors)
+            outputs = function(*tensors)
+        upstream = upstream if isinstance(outputs, tuple) else upstream[0]
+        return tape.gradient(outputs, list(tensors), output_gradients=upstream)
+
+    @tensorflow.custom_gradient
+    def call(*tensors: Any) -> Any:
+        return forward(*tensors), lambda *upstream: backward(tensors, upstream)
+
+    return call
