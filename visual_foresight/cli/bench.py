@@ -114,7 +114,7 @@ def measurements(args: argparse.Namespace, settings: control.ControlSettings) ->
     import visual_foresight  # noqa: F401  registers the environments
     from visual_foresight.speed import feeding, limits, simulating
 
-    times = {"repeats": args.repeats, "warmup": args.warmup}
+    times: dict[str, Any] = {"repeats": args.repeats, "warmup": args.warmup}
     yield from limits.measure_limits(**times)
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:
         if "environment" in args.only:
@@ -132,12 +132,12 @@ def _imagining(
 ) -> Iterator["Measurement"]:
     from visual_foresight.speed import imagining
 
-    times = {"repeats": args.repeats, "warmup": args.warmup}
+    times: dict[str, Any] = {"repeats": args.repeats, "warmup": args.warmup}
     slow = _slow(args)
     door = control.make_simulator("learned", environment, args.preset, dtype=control.predictor_dtype(args))
     simulator = door.simulator
     if "rollout" in args.only:
-        sizes = {"candidates": settings.candidates, "horizon": settings.horizon}
+        sizes: dict[str, Any] = {"candidates": settings.candidates, "horizon": settings.horizon}
         yield imagining.measure_rollout(simulator, **times, **sizes)
     if "decision" in args.only:
         yield imagining.measure_decision(environment, door, settings, **times)
@@ -148,7 +148,7 @@ def _imagining(
         yield from imagining.measure_seed_precision(**slow)
 
 
-def _slow(args: argparse.Namespace) -> dict[str, int]:
+def _slow(args: argparse.Namespace) -> dict[str, Any]:
     """Repetitions of works that take seconds each."""
     return {"repeats": max(1, args.repeats // 4), "warmup": min(args.warmup, 1)}
 

@@ -54,7 +54,7 @@ class Measurement:
             "repeats": len(self.seconds),
             "note": self.note,
         }
-        if self.limit in limits and self.cost:
+        if self.limit is not None and self.limit in limits and self.cost:
             figures |= {"limit": self.limit, "share_of_limit": self.rate * self.cost / limits[self.limit]}
         return figures | ({"facts": dict(self.facts)} if self.facts else {})
 

@@ -47,7 +47,7 @@ def _own(planner: Callable[[Budget], Any]) -> SolveFn:
     return solve
 
 
-def _sizes(budget: Budget) -> dict[str, int]:
+def _sizes(budget: Budget) -> dict[str, Any]:
     return {"horizon": budget.horizon, "num_candidates": budget.candidates, "num_iterations": budget.iterations}
 
 
