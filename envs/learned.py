@@ -324,7 +324,9 @@ class LearnedPushVectorEnv(VectorEnv):
         """Imagine one control step of N scenes; see `LearnedSimulator.advance`."""
         return self.simulator.advance(start, actions)
 
-    def cost_gradient(self, start: SimulatorStart, objective: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cost_gradient(
+        self, start: SimulatorStart, objective: Any, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Costs and their gradients by the actions; see `LearnedSimulator.cost_gradient`."""
         return self.simulator.cost_gradient(start, objective, actions)
 

@@ -13,7 +13,9 @@ from visual_foresight.rollout import Rollout
 
 
 class Simulator(Protocol):
-    """Anything that encodes a scene once and rolls candidates out from it. It may also offer:
+    """Anything that encodes a scene once and rolls candidates out from it.
+
+    It may also offer
 
     ``stride``: control steps between the moments at which it is cheap to look at the scene; ``rollout`` then takes
     ``every``, and planners ask with ``every=stride``.
@@ -61,8 +63,8 @@ class SimulatedCost:
         cost_gradient = getattr(self._simulator, "cost_gradient", None)
         if cost_gradient is None:
             raise ValueError(
-                f"{type(self._simulator).__name__} has no gradients: plan with the learned simulator, or with a planner "
-                "that needs costs only (CEM, ICEM, MPPI, RandomShooting)"
+                f"{type(self._simulator).__name__} has no gradients: plan with the learned simulator, or a planner "
+                "that needs costs only (CEM, ICEM, MPPI)"
             )
         stride = simulator_stride(self._simulator)
         padded = _whole_leaps(np.asarray(candidates, np.float32), stride)

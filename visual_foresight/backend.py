@@ -3,11 +3,17 @@
 Models are written in `keras.ops`; only what differs between TensorFlow and JAX stands here.
 """
 
+import functools
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from visual_foresight import quiet_start
+
+# XLA's loops on the CPU (`predictor.fusing`) are not safe against being run by two threads at once: seen to end the
+# process. One call uses all cores anyway.
+_RUNNING = threading.RLock()
 
 
 def silence_start_up() -> None:
@@ -86,7 +92,14 @@ def compile_function(
         return _compile_jax(function, model, tuple(static_argnums))
     tensorflow = import_tensorflow()
     through_xla = device_kind() != "cpu" if jit is None else jit
-    return tensorflow.function(function, jit_compile=through_xla, autograph=False)
+    compiled = tensorflow.function(function, jit_compile=through_xla, autograph=False)
+
+    @functools.wraps(function)
+    def one_at_a_time(*arguments: Any) -> Any:
+        with _RUNNING:
+            return compiled(*arguments)
+
+    return one_at_a_time
 
 
 def _compile_jax(function: Callable, model: Any, static_argnums: tuple[int, ...]) -> Callable:

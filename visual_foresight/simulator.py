@@ -15,13 +15,7 @@ import numpy as np
 
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
-from visual_foresight.simulator_start import (
-    Leap,
-    SimulatorStart,
-    checked_array,
-    checked_maps,
-    pixel_maps,
-)
+from visual_foresight.simulator_start import Leap, SimulatorStart, checked_array, checked_maps, pixel_maps
 from visual_foresight.unrolling import OUTPUTS, make_roll, plan_leaps, plan_steps, state_after
 
 if TYPE_CHECKING:
@@ -124,8 +118,7 @@ class LearnedSimulator:
         return start if config.stride == 1 else self._at_leap(start)
 
     def _at_leap(self, start: SimulatorStart) -> SimulatorStart:
-        config = self.predictor.config
-        actions = np.zeros((start.num_scenes, config.stride, config.action_size), np.float32)
+        actions = np.zeros((start.num_scenes, self.stride, self.predictor.config.action_size), np.float32)
         count = np.zeros(start.num_scenes, np.int64)
         leap = Leap(start.frame, start.state, start.pixel_distributions, actions, count)
         return SimulatorStart(start.carry, start.frame, start.state, start.pixel_distributions, leap)
@@ -198,7 +191,8 @@ class LearnedSimulator:
             new, old = np.asarray(new), np.asarray(old)
             return np.where(full.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        bases = (choose(new, old) for new, old in zip(present, (leap.frame, leap.state, leap.pixel_distributions)))
+        before = (leap.frame, leap.state, leap.pixel_distributions)
+        bases = (choose(new, old) for new, old in zip(present, before, strict=True))
         count = np.where(full, 0, leap.count + 1)
         following = Leap(*bases, np.where(full[:, None, None], np.float32(0), so_far), count)
         return SimulatorStart(tree.map_structure(choose, carry, start.carry), *present, following)
@@ -235,7 +229,9 @@ class LearnedSimulator:
         joined = {name: _join([piece[name] for piece in pieces]) for name in wanted}
         return Rollout(actions=actions, **joined, every=every)
 
-    def cost_gradient(self, start: SimulatorStart, objective: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cost_gradient(
+        self, start: SimulatorStart, objective: Any, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Costs of K action sequences and their gradients by the actions, through the network.
 
         Rollout and objective are compiled together, once for each objective; maps are seen at the ends of leaps.
@@ -369,7 +365,7 @@ class LearnedSimulator:
 
 
 def _by_candidate(series: dict[str, Any], xp: Any) -> dict[str, Any]:
-    """Series of whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S]."""
+    """Whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S]."""
     turned = {}
     for name, values in series.items():
         axes = (1, 0, *range(2, len(values.shape)))

@@ -36,7 +36,7 @@ class SimulatorStart:
     """Encoded scenes: where rollouts begin. Made by `LearnedSimulator.start` (N = 1), `stack` and `advance`.
 
     Args:
-        carry: what the predictor carries from step to step, leading axis N; at the beginning of `leap`, if there is one.
+        carry: what the predictor carries from step to step, leading axis N; at the beginning of `leap` if there is one.
         frame: [N, H, W, 3] float32 in [0, 1], the last context frame, or the present prediction.
         state: [N, S] float32, the robot state that the next step sees.
         pixel_distributions: [N, H, W, P] float32, where the designated pixels are in `frame`; None without any.

@@ -78,14 +78,12 @@ def composite(
     shares = separable.layer_shares(outputs.mask_logits, style.relu_masks)  # [B, L, H, W]
     masks = ops.transpose(shares, (0, 2, 3, 1))
     moves = transformations.operators(outputs.parameters, config, style)
+    if style.separable:
+        return _compose_separable(outputs, moves, masks, (frame, first_frame), (maps, first_maps), style)
     num_known = num_layers(config, style) - transformations.num_transformed(config, style)
     known = masks[..., :num_known]
     images = frame if maps is None else ops.concatenate([frame, maps], axis=-1)
-    if style.separable:
-        dtype = outputs.mask_logits.dtype  # the backbone's compute type
-        moved = separable.blend_rows(moves, shares[:, num_known:], images, style.padding, dtype)
-    else:
-        moved = transformations.blend(moves, masks[..., num_known:], images, config, style)
+    moved = transformations.blend(moves, masks[..., num_known:], images, config, style)
 
     layers = [frame]
     if style.first_frame:
@@ -107,6 +105,19 @@ def composite(
     if style.first_frame:
         next_maps = next_maps + known[..., 1:2] * (maps if first_maps is None else first_maps)
     return Composite(next_frame, normalise_maps(next_maps, maps), masks)
+
+
+def _compose_separable(
+    outputs: HeadOutputs, moves: Any, masks: Any, frames: tuple[Any, Any], maps: tuple[Any, Any], style: Style
+) -> Composite:
+    """The same sums in the layout, and as the fused loops, that separable kernels want."""
+    layers = (*frames, ops.cast(outputs.generated, "float32"))
+    if maps[0] is None:
+        frame, _ = separable.compose(moves, outputs.mask_logits, layers, None, style.padding)
+        return Composite(frame, None, masks)
+    known = (maps[0], maps[0] if maps[1] is None else maps[1])
+    frame, moved = separable.compose(moves, outputs.mask_logits, layers, known, style.padding)
+    return Composite(frame, normalise_maps(moved, maps[0]), masks)
 
 
 def normalise_maps(maps: Any, previous: Any) -> Any:

@@ -33,8 +33,8 @@ _HIDDEN = 128
 _STEM, _COARSE = 4, 8
 # An untrained predictor should copy: the previous frame starts with most of each pixel's mask.
 _PREVIOUS_MASK_BIAS = 3.0
-# The centre tap of an untrained kernel holds this share of its mass.
-_CENTRE_SHARE = 0.5
+# An untrained kernel is a bump of this deviation around the centre [px]; shifts are learned in units of some pixels.
+_KERNEL_DEVIATION, _SHIFT_UNIT = 1.0, 5.0
 
 
 class FastBackbone(layers.Layer):
@@ -52,8 +52,8 @@ class FastBackbone(layers.Layer):
         # Keras would round positions and states to the compute type on the way in.
         super().__init__(dtype=dtype, name=name, autocast=False)
         self.config = config
-        bias = float(np.log(max(config.kernel_size - 1, 1) * _CENTRE_SHARE / (1 - _CENTRE_SHARE)))
-        self.style = Style(identity_bias=bias, separable=config.transformation == "cdna", palette=_NUM_COLOURS)
+        separable = config.transformation == "cdna"
+        self.style = Style(identity_bias=0.0 if separable else 2.0, separable=separable, palette=_NUM_COLOURS)
         self._fine, self._coarse, self._last = (_channels(count, config.width) for count in _CHANNELS)
         self._make_trunk()
         self._make_heads()
@@ -107,7 +107,10 @@ class FastBackbone(layers.Layer):
         self.kernel_hidden = self._dense(last + 2 + robot + self._conditions, _HIDDEN, activation="relu")
         self.kernel_hidden_2 = self._dense(_HIDDEN, _HIDDEN, activation="relu")
         self.kernel_head = self._dense(_HIDDEN, per_image, kernel_initializer="zeros")
-        self.motion_head = self._dense(self._conditions, per_image * config.num_masks, kernel_initializer=small)
+        shifts = 4 if self.style.separable else per_image
+        if self.style.separable:
+            self.shift_head = self._dense(_HIDDEN, shifts, kernel_initializer="zeros")
+        self.motion_head = self._dense(self._conditions, shifts * config.num_masks, kernel_initializer=small)
 
     def _make_robot(self) -> None:
         config = self.config
@@ -272,7 +275,30 @@ class FastBackbone(layers.Layer):
             seen.append(ops.reshape(offsets, (-1, count, 2 * points.shape[1])))
         hidden = self.kernel_hidden_2(self.kernel_hidden(ops.concatenate(seen, axis=-1)))
         parameters = self.kernel_head(hidden)  # [B, M, per image]
-        return ops.reshape(parameters, (-1, count * parameters.shape[-1])) + self.motion_head(conditions)
+        motion = ops.reshape(self.motion_head(conditions), (-1, count, self.motion_head.units // count))
+        if self.style.separable:
+            parameters = parameters + self._bumps(self.shift_head(hidden) + motion)
+        else:
+            parameters = parameters + motion
+        return ops.reshape(parameters, (-1, count * parameters.shape[-1]))
+
+    def _bumps(self, raw: Any) -> Any:
+        """Logits of kernels that are bumps: one number moves all taps, and a fraction of a pixel is as easy as many.
+
+        Args:
+            raw: [B, M, 4], shift of rows and of columns in units of `_SHIFT_UNIT` pixels, and logarithms of the
+                deviations relative to `_KERNEL_DEVIATION`.
+
+        Returns:
+            [B, M, 2*K]: row taps, then column taps.
+        """
+        taps = np.arange(self.config.kernel_size) - self.config.kernel_size // 2
+        shift = _SHIFT_UNIT * raw[..., :2, None]
+        # Bounded, or a kernel could become so sharp that it has no slope, or so wide that it has no place.
+        deviation = _KERNEL_DEVIATION * ops.exp(ops.clip(raw[..., 2:, None], -1.2, 1.2))
+        distance = (ops.convert_to_tensor(taps, "float32") - shift) / deviation
+        logits = -0.5 * ops.square(distance)
+        return ops.reshape(logits, (-1, raw.shape[1], 2 * self.config.kernel_size))
 
     @staticmethod
     def _repeat(conditions: Any, count: int) -> Any:

@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from visual_foresight.predictor.fusing import fuse_with_gradient
+
+_LARGEST_LOGIT = 30.0
+
 
 def layer_shares(logits: Any, rectified: bool = False) -> Any:
     """Softmax over the layers, masks first: [B, H, W, L] of any float type to [B, L, H, W] float32."""
@@ -67,6 +71,81 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) ->
     moved = ops.matmul(ops.reshape(down, (-1, count * height, height)), images)  # [B, M*H, C*W]
     moved = ops.matmul(ops.reshape(moved, (-1, count, height * channels, width)), across)
     return ops.reshape(moved, (-1, count, height, channels, width))
+
+
+def compose(
+    moves: tuple[Any, Any], logits: Any, layers: tuple[Any, ...], maps: tuple[Any, Any] | None, padding: str
+) -> tuple[Any, Any]:
+    """The next frame and maps; what is not a matrix product is one fused loop over memory.
+
+    Args:
+        moves: row and column taps, [B, M, K] each.
+        logits: [B, H, W, L], masks of the known layers before those of the moved ones; of the type of the products.
+        layers: known layers: the previous frame and the first one [B, H, W, 3], and what is painted, [B, H, W, 3*G] or
+            [1, 1, 1, 3*G].
+        maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
+        padding: "zero" or "edge".
+
+    Returns:
+        (frame [B, H, W, 3], maps [B, H, W, P], not normalised, or None), float32.
+    """
+    shares = _softmax_planes(ops.transpose(logits, (0, 3, 1, 2)))
+    rows = [_by_rows(layer) for layer in layers]
+    map_rows = () if maps is None else tuple(_by_rows(known) for known in maps)
+    images = rows[0] if maps is None else ops.concatenate([rows[0], map_rows[0]], axis=2)
+    moved = move_rows(*moves, images, padding, logits.dtype)  # [B, M, H, C, W]
+    frame = _by_rows(_blend_colours(shares, moved, *rows))
+    return frame, None if maps is None else _by_rows(_blend_maps(shares, moved, *map_rows))
+
+
+def _by_rows(images: Any) -> Any:
+    """[B, H, W, C] to [B, H, C, W], and back."""
+    return ops.transpose(images, (0, 1, 3, 2))
+
+
+@fuse_with_gradient
+def _softmax_planes(logits: Any) -> Any:
+    """Softmax over the layers [B, L, H, W], of the same type.
+
+    Logits are bounded rather than shifted by their largest, which would be another pass.
+    """
+    weights = ops.exp(ops.clip(ops.cast(logits, "float32"), -_LARGEST_LOGIT, _LARGEST_LOGIT))
+    return ops.cast(weights / ops.sum(weights, axis=1, keepdims=True), logits.dtype)
+
+
+# The shares enter the loops below as memory: inside one loop with them, their exponentials would be computed anew for
+# every colour.
+
+
+def _share(shares: Any, index: int) -> Any:
+    return ops.cast(shares[:, index, :, None], "float32")  # [B, H, 1, W]
+
+
+def _moved_sum(shares: Any, moved: Any, channels: slice) -> Any:
+    """Sum over the moved layers, the last ones: [B, H, C, W]."""
+    count = moved.shape[1]
+    first = shares.shape[1] - count
+    parts = [
+        ops.cast(moved[:, index, :, channels], "float32") * _share(shares, first + index) for index in range(count)
+    ]
+    return sum(parts[1:], start=parts[0])
+
+
+@fuse_with_gradient
+def _blend_colours(shares: Any, moved: Any, previous: Any, first: Any, painted: Any) -> Any:
+    """Colours [B, H, 3, W] of the moved layers, the previous frame, the first one and what is painted."""
+    total = _moved_sum(shares, moved, slice(0, 3)) + _share(shares, 0) * previous + _share(shares, 1) * first
+    for index in range(painted.shape[2] // 3):
+        total = total + _share(shares, 2 + index) * painted[:, :, 3 * index : 3 * index + 3]
+    return total
+
+
+@fuse_with_gradient
+def _blend_maps(shares: Any, moved: Any, maps: Any, first_maps: Any) -> Any:
+    """Maps [B, H, P, W]. A painted pixel says nothing about where an object went: its share stays with the last map."""
+    num_known = shares.shape[1] - moved.shape[1]
+    still = sum((_share(shares, index) for index in range(2, num_known)), start=_share(shares, 0))
+    return _moved_sum(shares, moved, slice(3, None)) + still * maps + _share(shares, 1) * first_maps
 
 
 def blend_rows(moves: tuple[Any, Any], masks: Any, images: Any, padding: str, dtype: Any) -> Any:
