@@ -88,9 +88,12 @@ def test_words_become_values(words, field, value):
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"kernel_size": 4}, "odd"),
         ({"image_size": (64, 64, 3)}, "image_size"),
-        ({"rollout_curriculum": (2, 8)}, "= 7 here; got 8"),
+        ({"rollout_curriculum": (2, 8)}, "7 here; got 8"),
         ({"init_from": "a", "pretrained_model": "b"}, "pass one of them"),
         ({"resume": True, "overwrite": True}, "pass one of them"),
+        ({"stride": 3, "sequence_length": 15, "context_frames": 1}, "must be a multiple of the stride, 3"),
+        ({"shorten": 1.5}, "shorten must lie between 0 and 1"),
+        ({"colour_jitter": -0.1}, "colour_jitter must lie between"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(fields, message):
