@@ -105,7 +105,7 @@ class TrueSimulator:
             raise ValueError(f"the true simulator has no outputs {unknown}; it offers {', '.join(OUTPUTS)}")
         physics = self._load(start)
         positions = self._positions(physics, start, np.clip(actions, -1.0, 1.0))  # [K, T, nq]
-        results: dict[str, np.ndarray] = {}
+        results: dict[str, Any] = {}
         if "states" in outputs:
             results["states"] = positions[..., :2].astype(np.float32)
         if "pixels" in outputs:

@@ -212,7 +212,7 @@ def _assemble(
         "stride": config.stride,
         "memory_budget": _NO_LIMIT,
     }
-    varied = {"shorten": config.shorten, "colour_jitter": config.colour_jitter}
+    varied: dict[str, Any] = {"shorten": config.shorten, "colour_jitter": config.colour_jitter}
     facts = {
         **facts,
         "train_episodes": len(train),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +121,7 @@ class LearnedSimulator:
     def _at_leap(self, start: SimulatorStart) -> SimulatorStart:
         actions = np.zeros((start.num_scenes, self.stride, self.predictor.config.action_size), np.float32)
         count = np.zeros(start.num_scenes, np.int64)
-        leap = Leap(start.frame, start.state, start.pixel_distributions, actions, count)
-        return SimulatorStart(start.carry, start.frame, start.state, start.pixel_distributions, leap)
+        return replace(start, leap=Leap(start.frame, start.state, start.pixel_distributions, actions, count))
 
     def _check_frames(self, frames: np.ndarray) -> np.ndarray:
         frames = np.asarray(frames)
@@ -192,10 +192,11 @@ class LearnedSimulator:
             return np.where(full.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         before = (leap.frame, leap.state, leap.pixel_distributions)
-        bases = (choose(new, old) for new, old in zip(present, before, strict=True))
+        frame, state, maps = (choose(new, old) for new, old in zip(present, before, strict=True))
         count = np.where(full, 0, leap.count + 1)
-        following = Leap(*bases, np.where(full[:, None, None], np.float32(0), so_far), count)
-        return SimulatorStart(tree.map_structure(choose, carry, start.carry), *present, following)
+        following = Leap(frame, state, maps, np.where(full[:, None, None], np.float32(0), so_far), count)
+        carry = tree.map_structure(choose, carry, start.carry)
+        return SimulatorStart(carry, present[0], present[1], present[2], following)
 
     def rollout(
         self,
@@ -259,12 +260,12 @@ class LearnedSimulator:
             gradients.append(np.asarray(values[1])[: len(piece)])
         return _join(costs), _join(gradients)
 
-    def _cost_function(self, objective: weakref.ref) -> Any:
+    def _cost_function(self, objective: Any) -> Any:
+        """Takes a weak reference: what is compiled for an objective goes when the caller lets it go."""
         from keras import ops
 
-        wanted = tuple(
-            dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in objective().outputs)
-        )
+        asked = objective().outputs
+        wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in asked))
         roll = make_roll(self.predictor, wanted, whole_leaps=True)
         stride = self.stride
 

@@ -102,17 +102,15 @@ def _map_arrays(function: Any, *starts: SimulatorStart) -> SimulatorStart:
     def gather(values: list[Any]) -> Any:
         return None if values[0] is None else function(*values)
 
-    def fields(records: Sequence[Any], names: Sequence[str]) -> list[Any]:
-        return [gather([getattr(record, name) for record in records]) for name in names]
+    def join(records: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+        return {name: gather([getattr(record, name) for record in records]) for name in names}
 
     carry = tree.map_structure(function, *(start.carry for start in starts))
-    present = fields(starts, ("frame", "state", "pixel_distributions"))
+    present = join(starts, ("frame", "state", "pixel_distributions"))
     if starts[0].leap is None:
-        return SimulatorStart(carry, *present)
-    leap = Leap(
-        *fields([start.leap for start in starts], ("frame", "state", "pixel_distributions", "actions", "count"))
-    )
-    return SimulatorStart(carry, *present, leap)
+        return SimulatorStart(carry, **present)
+    names = ("frame", "state", "pixel_distributions", "actions", "count")
+    return SimulatorStart(carry, **present, leap=Leap(**join([start.leap for start in starts], names)))
 
 
 def pixel_maps(pixels: Sequence[tuple[float, float]] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

@@ -89,8 +89,9 @@ def composite(
     if style.first_frame:
         layers.append(first_frame)
     painted = num_painted(config, style)
-    generated = ops.cast(outputs.generated, "float32") if painted else None
-    layers += [generated[..., 3 * index : 3 * index + 3] for index in range(painted)]
+    if painted:
+        generated = ops.cast(outputs.generated, "float32")
+        layers += [generated[..., 3 * index : 3 * index + 3] for index in range(painted)]
     next_frame = moved[..., :3]
     for index, layer in enumerate(layers):
         next_frame = next_frame + known[..., index : index + 1] * layer
