@@ -39,8 +39,8 @@ class ControlSettings:
     candidates: int = 64
     iterations: int = 3
     elites: int = 8
-    action_repeat: int = 5
-    replan_interval: int = 2
+    action_repeat: int = 3
+    replan_interval: int = 3
     approach_weight: float = 2.0
     stop_distance: float = 1.5
     deadline_ms: float | None = None
