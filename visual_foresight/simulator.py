@@ -17,15 +17,15 @@ import numpy as np
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import Leap, SimulatorStart, checked_array, checked_maps, pixel_maps
-from visual_foresight.unrolling import OUTPUTS, make_roll, plan_leaps, plan_steps, state_after
+from visual_foresight.unrolling import OUTPUTS, by_candidate, make_roll, plan_leaps, plan_steps, state_after
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
 
 __all__ = ["OUTPUTS", "LearnedSimulator", "SimulatorStart", "pixel_maps"]
 
-# Bytes of float32 work in flight per pixel and candidate, over all channels of one step. Beyond a few tens of MB the
-# temporaries leave the caches and page faults cost more than larger batches gain.
+# Bytes of float32 work in flight per pixel and candidate, over all channels of one step. Many small chunks cost calls;
+# beyond a few hundred MB page faults cost more than larger batches gain.
 _BYTES_PER_PIXEL = 4 * 64
 
 
@@ -45,7 +45,7 @@ class LearnedSimulator:
         ValueError: the memory budget is not positive.
     """
 
-    def __init__(self, predictor: VideoPredictor, *, memory_budget_mb: float = 64.0) -> None:
+    def __init__(self, predictor: VideoPredictor, *, memory_budget_mb: float = 256.0) -> None:
         if not hasattr(predictor, "initial_carry"):
             raise TypeError(
                 f"LearnedSimulator needs a VideoPredictor, got {type(predictor).__name__}; "
@@ -62,7 +62,7 @@ class LearnedSimulator:
         self._gradients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     @classmethod
-    def from_preset(cls, preset: str | Path, *, dtype: Any = None, memory_budget_mb: float = 64.0) -> LearnedSimulator:
+    def from_preset(cls, preset: str | Path, *, dtype: Any = None, memory_budget_mb: float = 256.0) -> LearnedSimulator:
         """A simulator of a shipped predictor by name, of a directory, or of `hf://organisation/name`.
 
         Args:
@@ -223,10 +223,7 @@ class LearnedSimulator:
         """
         actions = self._check_candidates(start, actions, every)
         wanted = _check_outputs(outputs, start)
-        pieces = [
-            self._roll_chunk(start, actions[low : low + self.chunk_size], wanted, every)
-            for low in range(0, len(actions), self.chunk_size)
-        ]
+        pieces = [self._roll_chunk(start, piece, wanted, every) for piece in _pieces(actions, self.chunk_size)]
         joined = {name: _join([piece[name] for piece in pieces]) for name in wanted}
         return Rollout(actions=actions, **joined, every=every)
 
@@ -253,9 +250,8 @@ class LearnedSimulator:
             self._gradients[objective] = self._compile(function)
         compiled = self._gradients[objective]
         costs, gradients = [], []
-        for low in range(0, len(actions), self.chunk_size):
-            piece = actions[low : low + self.chunk_size]
-            values = compiled(*self._scene(start, _padded(piece, self.chunk_size)))
+        for piece in _pieces(actions, self.chunk_size):
+            values = compiled(*self._scene(start, _padded(piece)))
             costs.append(np.asarray(values[0])[: len(piece)])
             gradients.append(np.asarray(values[1])[: len(piece)])
         return _join(costs), _join(gradients)
@@ -274,7 +270,7 @@ class LearnedSimulator:
             blocks = ops.transpose(ops.reshape(actions, (count, steps // stride, stride * size)), (1, 0, 2))
             plan = ops.concatenate([blocks, ops.full_like(blocks[..., :1], stride)], axis=-1)
             series = roll(carry, frame, state, plan, maps)
-            return objective()(Rollout(actions=actions, **_by_candidate(series, ops), every=stride))
+            return objective()(Rollout(actions=actions, **by_candidate(series, ops), every=stride))
 
         return cost
 
@@ -296,7 +292,7 @@ class LearnedSimulator:
     ) -> dict[str, np.ndarray]:
         """One compiled call. K is padded to a few sizes, because each size is compiled once."""
         count, stride = len(actions), self.stride
-        padded = _padded(actions, self.chunk_size)
+        padded = _padded(actions)
         whole_leaps = stride == 1 or every % stride == 0
         subsample = every // stride if whole_leaps else every
         if whole_leaps:
@@ -309,7 +305,7 @@ class LearnedSimulator:
         results = function(*self._scene(start, plan))
         series = {name: np.asarray(value) for name, value in results.items()}
         if whole_leaps:
-            return {name: value[:count] for name, value in _by_candidate(series, np).items()}
+            return {name: value[:count] for name, value in by_candidate(series, np).items()}
         return {name: np.moveaxis(value, 0, 1)[:count] for name, value in series.items()}  # [K, T, ...]
 
     @staticmethod
@@ -365,18 +361,6 @@ class LearnedSimulator:
         return advance
 
 
-def _by_candidate(series: dict[str, Any], xp: Any) -> dict[str, Any]:
-    """Whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S]."""
-    turned = {}
-    for name, values in series.items():
-        axes = (1, 0, *range(2, len(values.shape)))
-        turned[name] = xp.transpose(values, axes)
-        if name == "states":
-            count, calls, stride, size = turned[name].shape
-            turned[name] = xp.reshape(turned[name], (count, calls * stride, size))
-    return turned
-
-
 def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
     if isinstance(outputs, str):
         outputs = (outputs,)
@@ -390,9 +374,15 @@ def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, 
     return tuple(name for name in outputs if name != "pixel_distributions")
 
 
-def _padded(actions: np.ndarray, chunk_size: int) -> np.ndarray:
-    """Candidates [K, T, A] with the last one repeated up to the next power of two, at most the chunk size."""
-    missing = min(chunk_size, 1 << (len(actions) - 1).bit_length()) - len(actions)
+def _pieces(actions: np.ndarray, chunk_size: int) -> list[np.ndarray]:
+    """Candidates [K, T, A] in as few chunks as fit, all of nearly the same size."""
+    return np.array_split(actions, -(-len(actions) // chunk_size))
+
+
+def _padded(actions: np.ndarray) -> np.ndarray:
+    """Candidates [K, T, A] with the last one repeated, to a power of two or a multiple of 8: few sizes to compile."""
+    count = len(actions)
+    missing = (-count % 8) if count > 8 else (1 << (count - 1).bit_length()) - count
     return np.concatenate([actions, np.repeat(actions[-1:], missing, axis=0)]) if missing else actions
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
 
 # So few calls are written out in the graph: what their last one does not need for its outputs is then not computed.
-_UNROLLED = 4
+_UNROLLED = 5
 
 
 def plan_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
@@ -143,3 +143,15 @@ def _read(name: str, prediction: Any) -> Any:
     columns = ops.arange(maps.shape[2], dtype="float32")
     row = ops.einsum("khwp,h->kp", maps, rows)
     return ops.stack([row, ops.einsum("khwp,w->kp", maps, columns)], axis=-1)
+
+
+def by_candidate(series: dict[str, Any], xp: Any) -> dict[str, Any]:
+    """Whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S]."""
+    turned = {}
+    for name, values in series.items():
+        axes = (1, 0, *range(2, len(values.shape)))
+        turned[name] = xp.transpose(values, axes)
+        if name == "states":
+            count, calls, stride, size = turned[name].shape
+            turned[name] = xp.reshape(turned[name], (count, calls * stride, size))
+    return turned
