@@ -52,7 +52,7 @@ def test_other_settings_do_not_go_on(command, refused, tmp_path):
     """A folder with a run of another horizon is refused, and begun anew on request."""
     words = (*QUICK, "--episodes=1", "--method=zero", "--no_report", "--output", tmp_path)
     assert command(*words).code == 0
-    assert "settings.approach_weight: 2.0 there, 1.0 now" in refused(*words, "--approach_weight=1")
+    assert "settings.approach_weight: 0.5 there, 1.0 now" in refused(*words, "--approach_weight=1")
     (tmp_path / "pictures").mkdir()
     for name in ("mine.png", "zero-none-000-0.png"):
         (tmp_path / "pictures" / name).write_bytes(b"")

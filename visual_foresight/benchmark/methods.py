@@ -143,7 +143,7 @@ def _pixel_objective(env: Any, goal: np.ndarray, settings: ControlSettings) -> A
     scale = env.camera.height / 64
     mapping = tip_homography(env)
     terms: dict[str, Any] = {
-        "distance": PixelDistance(goal, scale=scale),
+        "distance": PixelDistance(goal, settings.terminal_weight, scale=scale),
         "approach": Approach(mapping, goal, offset=OFFSET * scale, clearance=CLEARANCE * scale, scale=scale),
     }
     return WeightedSum(terms, {"approach": settings.approach_weight})
@@ -157,7 +157,8 @@ def _state_objective(simulator: TrueStateSimulator, task: Any, settings: Control
         raise ValueError("the true-state objective needs the task: pass task=")
     goal = np.asarray(task.goal_position) / simulator.unit
     approach = Approach(lambda states: states, goal, offset=OFFSET, clearance=CLEARANCE)
-    return WeightedSum({"distance": PixelDistance(goal), "approach": approach}, {"approach": settings.approach_weight})
+    distance = PixelDistance(goal, settings.terminal_weight)
+    return WeightedSum({"distance": distance, "approach": approach}, {"approach": settings.approach_weight})
 
 
 def metres_per_pixel() -> float:

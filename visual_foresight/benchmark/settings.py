@@ -27,6 +27,7 @@ class ControlSettings:
         elites: the best candidates, to which the search is fitted.
         action_repeat: steps for which a planned action is held.
         replan_interval: steps executed of each plan.
+        terminal_weight: weight of a plan's last step; the others have 1.
         approach_weight: weight of the pusher's way to the place behind the object.
         stop_distance: the controller stands still this near to the goal [px].
         deadline_ms: time for one decision [ms], or None.
@@ -35,13 +36,14 @@ class ControlSettings:
     """
 
     planner: str = "cem"
-    horizon: int = 15
-    candidates: int = 64
+    horizon: int = 9
+    candidates: int = 100
     iterations: int = 3
     elites: int = 8
     action_repeat: int = 3
     replan_interval: int = 3
-    approach_weight: float = 2.0
+    terminal_weight: float = 1.0
+    approach_weight: float = 0.5
     stop_distance: float = 1.5
     deadline_ms: float | None = None
     steps: int = 30

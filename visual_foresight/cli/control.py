@@ -61,6 +61,9 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--action_repeat", type=int, default=usual.action_repeat, help="steps to hold an action for")
     group.add_argument("--replan_interval", type=int, default=usual.replan_interval, help="steps executed of a plan")
     group.add_argument(
+        "--terminal_weight", type=float, default=usual.terminal_weight, help="weight of a plan's last step"
+    )
+    group.add_argument(
         "--approach_weight", type=float, default=usual.approach_weight, help="weight of going behind the object"
     )
     group.add_argument(
