@@ -20,7 +20,7 @@ def lively(config: vf.PredictorConfig) -> vf.VideoPredictor:
     predictor = vf.VideoPredictor(config)
     rng = np.random.default_rng(3)
     for variable in predictor.trainable_variables:
-        variable.assign(variable + 0.06 * rng.standard_normal(variable.shape).astype(np.float32))
+        variable.assign(variable + 0.04 * rng.standard_normal(variable.shape).astype(np.float32))
     return predictor
 
 

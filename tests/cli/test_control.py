@@ -139,7 +139,7 @@ def test_tip_homography_is_the_environment_s_tip_pixel(environment):
         (["--candidates=x"], "--candidates"),
         (["--planner=cme"], "cme"),
         (["--episodes=0"], "--episodes must be at least 1"),
-        (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 15"),
+        (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 9"),
         (["--seed=-1"], "--seed must not be negative"),
         (["--preset=push_fats"], "unknown preset 'push_fats'"),
         (["--preset=no/such/folder"], "no/such/folder"),

@@ -26,7 +26,7 @@ class ControlSettings:
         iterations: of the search in each decision.
         elites: the best candidates, to which the search is fitted.
         action_repeat: steps for which a planned action is held.
-        replan_interval: steps executed of each plan.
+        replan_interval: steps executed of each plan; by default 3, or the whole plan if it is shorter.
         terminal_weight: weight of a plan's last step; the others have 1.
         approach_weight: weight of the pusher's way to the place behind the object.
         stop_distance: the controller stands still this near to the goal [px].
@@ -48,6 +48,12 @@ class ControlSettings:
     deadline_ms: float | None = None
     steps: int = 30
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """A shorter plan than usual is executed whole by default."""
+        usual = type(self).replan_interval
+        if self.replan_interval == usual and self.horizon < usual:
+            object.__setattr__(self, "replan_interval", max(self.horizon, 1))
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "ControlSettings":

@@ -30,7 +30,9 @@ def wilson_interval(num_successes: float, num_trials: float, *, z: float = Z95) 
     center = share + z**2 / (2 * num_trials)
     half = z * np.sqrt(share * (1 - share) / num_trials + z**2 / (4 * num_trials**2))
     scale = 1 + z**2 / num_trials
-    return float(max(0.0, (center - half) / scale)), float(min(1.0, (center + half) / scale))
+    # Rounding must not put the share outside of its own interval.
+    low, high = min(share, (center - half) / scale), max(share, (center + half) / scale)
+    return float(max(0.0, low)), float(min(1.0, high))
 
 
 def effective_trials(outcomes: Numbers, clusters: Sequence[Any] | np.ndarray) -> float:
