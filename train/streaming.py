@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visual_foresight.pipeline import jitter_colours, leap_lengths, to_leaps
+from visual_foresight.leaps import jitter_colours, leap_lengths, to_leaps
 from visual_foresight.train.config import TrainingConfig
 
 if TYPE_CHECKING:

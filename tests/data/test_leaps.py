@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visual_foresight.episode import Episode
-from visual_foresight.pipeline import WindowSource, jitter_colours, leap_lengths, to_leaps
+from visual_foresight.leaps import jitter_colours, leap_lengths, to_leaps
+from visual_foresight.pipeline import WindowSource
 
 
 def counting_episode(index: int, num_frames: int = 14) -> Episode:

@@ -325,8 +325,7 @@ class VideoPredictor(keras.Model):
             if time < count:  # begin anew from the true frame
                 frame, state, position = frames[:, time], states[:, time], 0
                 carry = self.initial_carry(frame, state)
-            if position == 0:
-                block[:] = 0.0
+            block *= position > 0
             block[:, position] = actions[:, time]
             inputs = [ops.convert_to_tensor(array, "float32") for array in (frame, block, state)]
             following, seen, moved = self._compiled_step(carry, *inputs)
