@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visual_foresight.planners.gaussian import GaussianSearch, gaussian_steps
+from visual_foresight.planners.gaussian import GaussianPlanner, gaussian_steps
 from visual_foresight.planners.search import Problem, Search, SearchSteps
-from visual_foresight.planners.step_planner import StepPlanner
 
 
 @dataclass(frozen=True)
-class CEM(StepPlanner):
+class CEM(GaussianPlanner):
     """Cross-entropy method with a diagonal Gaussian over the actions of the whole horizon.
 
     Each iteration draws candidates around the mean, clips them to the Box, takes the ``num_elites`` cheapest of them
@@ -39,13 +38,6 @@ class CEM(StepPlanner):
         ValueError: a setting outside its range.
     """
 
-    num_elites: int = 10
-    initial_deviation: float = 0.7
-    deviation_floor: float = 0.1
-    smoothing: float = 0.1
-    keep_fraction: float = 1.0
-    decay: float = 1.0
-
     def steps(self, problem: Problem, search: Search) -> SearchSteps:
         """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
-        yield from gaussian_steps(GaussianSearch.of(self, keep_fraction=self.keep_fraction), problem, search)
+        yield from gaussian_steps(self, problem, search)

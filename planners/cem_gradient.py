@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from visual_foresight.planners.gaussian import GaussianSearch, gaussian_steps
+from visual_foresight.planners.gaussian import GaussianPlanner, gaussian_steps
 from visual_foresight.planners.gradient_descent import descend
 from visual_foresight.planners.search import Problem, Search, SearchSteps
-from visual_foresight.planners.step_planner import StepPlanner
 
 
 @dataclass(frozen=True)
-class CEMGradient(StepPlanner):
+class CEMGradient(GaussianPlanner):
     """:class:`CEM` finds the valley, :class:`GradientDescent` goes down in it: its elites descend together.
 
     Bharadhwaj et al. 2020, "Model-Predictive Control via Cross-Entropy and Gradient-Based Optimization".
@@ -29,31 +28,20 @@ class CEMGradient(StepPlanner):
         num_elites: candidates the distribution is fitted to, and which descend afterwards.
         num_gradient_steps: steps down; ``num_gradient_steps + 1`` more iterations of ``num_elites`` candidates.
         learning_rate: first step, in units of half the range of each dimension.
-        initial_deviation: of the first distribution, in the same units.
-        deviation_floor: smallest deviation, in the same units.
-        smoothing: weight of the old mean and deviation in the new ones.
-        keep_fraction: share of the elites that stay with their costs in the next iteration.
-        decay: divides the number of candidates after each iteration (never below twice the elites).
-        unbounded_scale: scale of dimensions without limits, in place of half their range.
+        initial_deviation, deviation_floor, smoothing, keep_fraction, decay, unbounded_scale: as in :class:`CEM`.
 
     Raises:
         ValueError: a setting outside its range.
     """
 
-    num_elites: int = 10
     num_gradient_steps: int = 5
     learning_rate: float = 0.1
-    initial_deviation: float = 0.7
-    deviation_floor: float = 0.1
-    smoothing: float = 0.1
-    keep_fraction: float = 1.0
-    decay: float = 1.0
 
     needs_gradient: ClassVar[bool] = True
 
     def steps(self, problem: Problem, search: Search) -> SearchSteps:
         """The search as a generator of candidates [K, H, A] that is sent costs [K], and gradients at the end."""
-        elites = yield from gaussian_steps(GaussianSearch.of(self, keep_fraction=self.keep_fraction), problem, search)
+        elites = yield from gaussian_steps(self, problem, search)
         # Always as many, so that searches for many environments stay in step: the worst is repeated if there are fewer.
         starts = elites[np.minimum(np.arange(self.num_elites), len(elites) - 1)]
         counts = (self.num_elites,) * (self.num_gradient_steps + 1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visual_foresight.planners.gaussian import GaussianSearch, gaussian_steps
+from visual_foresight.planners.gaussian import GaussianPlanner, gaussian_steps
 from visual_foresight.planners.search import Problem, Search, SearchSteps
-from visual_foresight.planners.step_planner import StepPlanner
 
 
 @dataclass(frozen=True)
-class ICEM(StepPlanner):
+class ICEM(GaussianPlanner):
     """Cross-entropy method for control with few samples.
 
     Pinneri et al. 2020, "Sample-efficient Cross-Entropy Method for Real-time Planning", algorithm 1. All its
@@ -39,21 +38,19 @@ class ICEM(StepPlanner):
         ValueError: a setting outside its range.
     """
 
-    num_elites: int = 10
-    noise_exponent: float = 2.0
-    decay: float = 1.25
-    keep_fraction: float = 0.3
-    smoothing: float = 0.1
     initial_deviation: float = 0.5
     deviation_floor: float = 0.02
+    keep_fraction: float = 0.3
+    decay: float = 1.25
+    noise_exponent: float = 2.0
 
     def steps(self, problem: Problem, search: Search) -> SearchSteps:
         """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
-        settings = GaussianSearch.of(
+        yield from gaussian_steps(
             self,
+            problem,
+            search,
             noise_exponent=self.noise_exponent,
-            keep_fraction=self.keep_fraction,
             carry_fraction=self.keep_fraction,
             mean_in_last=True,
         )
-        yield from gaussian_steps(settings, problem, search)
