@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from visual_foresight.envs.shapes import NOVEL_SHAPES, TRAIN_SHAPES, Primitive, Shape, sample_shape
+from visual_foresight.envs.shapes import NOVEL_SHAPES, TRAIN_SHAPES, VARIED_SHAPES, Primitive, Shape, sample_shape
 
 BIN_HALF_SIZE = 0.25  # [m] inner half size of the square bin, along x and along y
 TIP_LIMIT = 0.236  # [m] how far the centre of the finger goes from the middle of the bin, along x and along y
 TIP_RADIUS = 0.0115  # [m]
 MAX_OBJECTS = 4
-SPLITS = ("train", "novel")
+SPLITS = ("train", "novel", "varied")
+"""`"train"` and `"novel"` share neither shapes nor colours. `"varied"` is more to train on: shapes and colours that are
+drawn anew for every object, the colours away from those of `"novel"`."""
 SCENE_FORMAT = 1
 
-_SHAPES = {"train": TRAIN_SHAPES, "novel": NOVEL_SHAPES}
+SHAPES_OF_SPLIT = {"train": TRAIN_SHAPES, "novel": NOVEL_SHAPES, "varied": VARIED_SHAPES}
 _COLOURS = {
     "train": (
         (0.84, 0.13, 0.12), (0.10, 0.32, 0.82), (0.08, 0.52, 0.20), (0.98, 0.80, 0.08), (0.05, 0.62, 0.66),
@@ -26,6 +28,8 @@ _COLOURS = {
     ),
     "novel": ((0.62, 0.84, 0.16), (0.30, 0.16, 0.08), (0.96, 0.94, 0.90), (0.40, 0.72, 0.98), (0.09, 0.11, 0.28)),
 }  # fmt: skip
+_TABLE_COLOURS = ((0.66, 0.54, 0.40), (0.16, 0.17, 0.19))  # as the renderer paints the bin and what is around it
+_COLOUR_GAP = 0.2  # of a varied colour to those of the table and of the novel objects
 _MASS = (0.08, 0.30)  # [kg], drawn evenly in its logarithm
 _FRICTION = (0.40, 0.85)  # against the table; lower values let an object glide on for centimetres
 _HEIGHT = (0.028, 0.040)  # [m]
@@ -101,7 +105,7 @@ class Scene:
     Args:
         objects: one to `MAX_OBJECTS`.
         tip_position: x, y of the finger at the start [m].
-        split: `"train"` or `"novel"`.
+        split: one of `SPLITS`.
     """
 
     objects: tuple[SceneObject, ...]
@@ -149,7 +153,7 @@ def sample_scene(rng: np.random.Generator, *, split: str = "train", num_objects:
 
     Args:
         rng: consumed.
-        split: shapes and colours to draw from, `"train"` or `"novel"`.
+        split: shapes and colours to draw from, one of `SPLITS`.
         num_objects: smallest and largest number of objects; a crowded bin may hold fewer than drawn.
 
     Raises:
@@ -158,11 +162,11 @@ def sample_scene(rng: np.random.Generator, *, split: str = "train", num_objects:
     check_split(split)
     low, high = check_num_objects(num_objects)
     wanted = int(rng.integers(low, high + 1))
-    colours = rng.permutation(len(_COLOURS[split]))
+    colours = None if split == "varied" else rng.permutation(len(_COLOURS[split]))
     objects: list[SceneObject] = []
     for index in range(wanted):
-        colour = np.array(_COLOURS[split][colours[index]]) + rng.uniform(-0.03, 0.03, 3)
-        item = _sample_object(rng, split, np.clip(colour, 0, 1))
+        colour = _varied_colour(rng) if colours is None else _colour(rng, split, int(colours[index]))
+        item = _sample_object(rng, split, colour)
         placed = _place(rng, item, objects)
         if placed is not None:
             objects.append(placed)
@@ -184,8 +188,9 @@ def add_object(scene: Scene, rng: np.random.Generator, *, split: str) -> Scene |
         ValueError: unknown split.
     """
     check_split(split)
-    colour = np.array(_COLOURS[split][int(rng.integers(len(_COLOURS[split])))]) + rng.uniform(-0.03, 0.03, 3)
-    placed = _place(rng, _sample_object(rng, split, np.clip(colour, 0, 1)), list(scene.objects))
+    varied = split == "varied"
+    colour = _varied_colour(rng) if varied else _colour(rng, split, int(rng.integers(len(_COLOURS[split]))))
+    placed = _place(rng, _sample_object(rng, split, colour), list(scene.objects))
     if placed is None or math.dist(placed.position, scene.tip_position) <= placed.shape.radius + TIP_RADIUS + _GAP:
         return None
     return Scene((*scene.objects, placed), scene.tip_position, scene.split)
@@ -215,8 +220,22 @@ def check_num_objects(num_objects: tuple[int, int] | int) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
+def _colour(rng: np.random.Generator, split: str, index: int) -> np.ndarray:
+    """[3] one of a split's colours, varied a little."""
+    return np.clip(np.array(_COLOURS[split][index]) + rng.uniform(-0.03, 0.03, 3), 0, 1)
+
+
+def _varied_colour(rng: np.random.Generator) -> np.ndarray:
+    """[3] any colour but those that would melt into the table, or are kept for objects never trained on."""
+    taken = np.array(_COLOURS["novel"] + _TABLE_COLOURS)
+    while True:
+        colour = rng.uniform(0.03, 0.98, 3)
+        if np.linalg.norm(taken - colour, axis=1).min() > _COLOUR_GAP:
+            return colour
+
+
 def _sample_object(rng: np.random.Generator, split: str, colour: np.ndarray) -> SceneObject:
-    kinds = _SHAPES[split]
+    kinds = SHAPES_OF_SPLIT[split]
     shape = sample_shape(kinds[int(rng.integers(len(kinds)))], rng)
     red, green, blue = (float(value) for value in colour)
     return SceneObject(

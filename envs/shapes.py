@@ -14,7 +14,12 @@ import numpy as np
 
 TRAIN_SHAPES = ("box", "bar", "cylinder", "stadium", "L", "T", "plus")
 NOVEL_SHAPES = ("C", "Z", "star", "dumbbell", "H")
+VARIED_SHAPES = ("compound",)
+"""A kind that is never the same twice: one to four limbs, joined at random. None of the named kinds is built this way;
+a compound may by chance resemble one."""
+ALL_SHAPES = TRAIN_SHAPES + NOVEL_SHAPES + VARIED_SHAPES
 
+_COMPOUND_REACH = (0.030, 0.066)  # [m] from the body's middle to the farthest point
 _GRID_STEP = 0.002  # [m] resolution at which area, centre of mass and clearance are measured
 
 
@@ -65,7 +70,7 @@ class Shape:
     """A compound outline whose origin is its centre point (see the module).
 
     Args:
-        kind: one of `TRAIN_SHAPES` or `NOVEL_SHAPES`.
+        kind: one of `ALL_SHAPES`.
         primitives: its parts.
         centre_of_mass: in the object's frame [m].
         radius: of the circle about the origin that encloses it [m].
@@ -97,8 +102,43 @@ def _disc(radius: float, x: float = 0.0, y: float = 0.0) -> Primitive:
     return Primitive("cylinder", (radius, radius), (x, y))
 
 
+def _compound(rng: np.random.Generator) -> list[Primitive]:
+    """A body and up to three limbs, each begun inside what is there already; about as large as the named kinds."""
+    while True:
+        parts = [_body(rng)]
+        for _ in range(int(rng.choice(4, p=(0.15, 0.3, 0.35, 0.2)))):
+            root = parts[int(rng.integers(len(parts)))]
+            along, turn = float(rng.uniform(-1, 1)), float(rng.uniform(-math.pi, math.pi))
+            if rng.random() < 0.6:  # limbs that meet at right angles are the commoner ones on a table
+                turn = root.yaw + math.pi / 2 * int(rng.integers(4))
+            x = root.position[0] + along * root.half_size[0] * math.cos(root.yaw)
+            y = root.position[1] + along * root.half_size[0] * math.sin(root.yaw)
+            parts.append(_limb(rng, x, y, turn))
+        reach = max(math.hypot(*part.position) + part.reach for part in parts)
+        if _COMPOUND_REACH[0] <= reach <= _COMPOUND_REACH[1]:
+            return parts
+
+
+def _body(rng: np.random.Generator) -> Primitive:
+    if rng.random() < 0.2:
+        return _disc(float(rng.uniform(0.018, 0.037)))
+    wide = rng.random() < 0.3
+    half_width = float(rng.uniform(0.022, 0.036) if wide else rng.uniform(0.010, 0.018))
+    return _box(float(rng.uniform(0.024, 0.036) if wide else rng.uniform(0.026, 0.050)), half_width)
+
+
+def _limb(rng: np.random.Generator, x: float, y: float, yaw: float) -> Primitive:
+    """A box that begins at (x, y) and goes out along yaw, or a disc there."""
+    if rng.random() < 0.25:
+        return _disc(float(rng.uniform(0.015, 0.023)), x, y)
+    half = float(rng.uniform(0.016, 0.034))
+    return _box(half, float(rng.uniform(0.010, 0.017)), x + half * math.cos(yaw), y + half * math.sin(yaw), yaw)
+
+
 def _parts(kind: str, rng: np.random.Generator) -> list[Primitive]:
-    """Random parts of a shape, not yet centred. Every call draws the same number of values, whatever the kind."""
+    """Random parts of a shape, not yet centred. Every call draws the same number of values, whatever the named kind."""
+    if kind == "compound":
+        return _compound(rng)
     first, second, length, limb = (float(value) for value in rng.random(4))
     length = 0.034 + 0.011 * length  # half length of a long limb [m]
     limb = 0.0135 + 0.0030 * limb  # half width of a limb [m]
@@ -134,15 +174,15 @@ def _parts(kind: str, rng: np.random.Generator) -> list[Primitive]:
     if kind == "H":
         arm, bridge = length * 0.85, length * 0.5
         return [_box(bridge, limb)] + [_box(limb * 0.85, arm, s * (bridge + limb * 0.85)) for s in (-1, 1)]
-    raise ValueError(f"unknown shape {kind!r}; known shapes: {', '.join(TRAIN_SHAPES + NOVEL_SHAPES)}")
+    raise ValueError(f"unknown shape {kind!r}; known shapes: {', '.join(ALL_SHAPES)}")
 
 
 def sample_shape(kind: str, rng: np.random.Generator) -> Shape:
     """Draws a shape of one kind with random proportions.
 
     Args:
-        kind: one of `TRAIN_SHAPES` or `NOVEL_SHAPES`.
-        rng: consumed (four values).
+        kind: one of `ALL_SHAPES`.
+        rng: consumed (four values; a compound takes more).
 
     Raises:
         ValueError: the kind is unknown.

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from visual_foresight.envs.scene import check_split
-from visual_foresight.envs.shapes import NOVEL_SHAPES, TRAIN_SHAPES
+from visual_foresight.envs.scene import SHAPES_OF_SPLIT, check_split
 from visual_foresight.envs.tasks import Task, TaskSet, sample_task
 
 DIRECTIONS = ("towards", "across", "away")
@@ -84,7 +83,7 @@ def spread_tasks(num: int, *, first_seed: int, split: str = "train", name: str) 
     Args:
         num: how many.
         first_seed: the seeds that are tried begin here.
-        split: `"train"` or `"novel"` objects.
+        split: one of `scene.SPLITS`.
         name: of the set.
 
     Raises:
@@ -93,7 +92,7 @@ def spread_tasks(num: int, *, first_seed: int, split: str = "train", name: str) 
     if num < 1 or first_seed < 0:
         raise ValueError(f"need at least one task and a seed of at least 0, got num={num}, first_seed={first_seed}")
     check_split(split)
-    shares = _Shares(num, len(TRAIN_SHAPES if split == "train" else NOVEL_SHAPES))
+    shares = _Shares(num, len(SHAPES_OF_SPLIT[split]))
     tasks: list[Task] = []
     for seed in range(first_seed, first_seed + _MAX_SEEDS_PER_TASK * num):
         try:

@@ -85,6 +85,7 @@ class TrainingConfig:
     learning_rate_schedule: str = _option("constant", OPTIMISATION, "constant, or cosine down to a hundredth")
     gradient_clip: float = _option(0.0, OPTIMISATION, "largest norm of the whole gradient; 0: no limit")
     state_weight: float = _option(1e-4, OPTIMISATION, "weight of the squared state error in the loss (original: 1e-4)")
+    coarse_weight: float = _option(0.0, OPTIMISATION, "weight of the errors of blurred frames, at three scales")
     motion_weight: float = _option(0.0, OPTIMISATION, "pixels that move count 1 + this in the loss")
     motion_threshold: float = _option(0.08, OPTIMISATION, "a pixel moves when it changes by more than this, of 1")
     motion_dilation: int = _option(2, OPTIMISATION, "pixels this near to a moving one count as moving [px]")
@@ -227,7 +228,7 @@ def _check_ranges(config: TrainingConfig) -> None:
         "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
         "stride": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
         "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
-        "state_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
+        "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
     }  # fmt: skip
     for name, low in at_least.items():
         if getattr(config, name) < low:

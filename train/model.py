@@ -65,6 +65,7 @@ class TrainingModel(keras.Model):
         self._context = config.context_frames
         self._state_weight = config.state_weight
         self._motion = (config.motion_weight, config.motion_threshold, config.motion_dilation)
+        self._coarse_weight = config.coarse_weight
         self._horizon = config.num_predicted
         self.step_means = StepMeans(config.num_predicted)
         self.built = True
@@ -110,6 +111,8 @@ class TrainingModel(keras.Model):
             before = frames[:, self._context - 1 : -1]
             weights = loss.motion_weights(truth, before, weight=weight, threshold=threshold, dilation=dilation)
             weighted = loss.weighted_frame_errors(truth, images, weights)
+        if self._coarse_weight:
+            weighted = weighted + self._coarse_weight * loss.coarse_frame_errors(truth, images)
         return {
             "image": image,
             "weighted": weighted,

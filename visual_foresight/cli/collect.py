@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="scripted=0.6,smooth=0.3,uniform=0.1",
         help="uniform, smooth, scripted, or a mixture by weight",
     )
-    parser.add_argument("--split", default="train", choices=("train", "novel"), help="shapes and colours")
+    parser.add_argument(
+        "--split",
+        default="train",
+        choices=("train", "novel", "varied"),
+        help="shapes and colours; varied: drawn anew for every object",
+    )
     parser.add_argument("--num_objects", default="1-3", metavar="N or A-B", help="number of objects, within 1-4")
     parser.add_argument("--image_size", type=int, default=64, help="rows and columns of a frame")
     parser.add_argument("--seed", type=int, default=0, help="decides every episode, whatever the number of workers")
