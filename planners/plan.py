@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from gymnasium import spaces
@@ -17,6 +17,14 @@ for planners that descend."""
 
 ProposalFn = Callable[[np.random.Generator, spaces.Box, int], np.ndarray]
 """(rng, action_space, horizon) to candidates [N, H, A] that the search should consider (a policy, a script, ...)."""
+
+
+class Given(TypedDict, total=False):
+    """Candidates that a search is handed rather than draws; :meth:`Planner.plan` says what each is."""
+
+    incumbent: np.ndarray | None
+    elites: np.ndarray | None
+    proposals: np.ndarray | ProposalFn | None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 from gymnasium import spaces
 
-from visual_foresight.planners.plan import CostFn, Plan, ProposalFn
+from visual_foresight.planners.plan import CostFn, Given, Plan
 from visual_foresight.planners.search import Problem, Search, SearchSteps, pose_problem, require_gradient, run_search
 from visual_foresight.planners.settings import check_settings, schedule
 
@@ -59,18 +59,16 @@ class StepPlanner(ABC):
         action_space: spaces.Box,
         *,
         rng: np.random.Generator,
-        incumbent: np.ndarray | None = None,
-        elites: np.ndarray | None = None,
-        proposals: np.ndarray | ProposalFn | None = None,
         deadline_ms: float | None = None,
+        **given: Unpack[Given],
     ) -> Plan:
-        """Find a plan; see :class:`visual_foresight.planners.Planner`."""
+        """Find a plan; see :class:`visual_foresight.planners.Planner`, also for what may be given."""
         if self.needs_gradient:
             require_gradient(cost_fn)
-        problem = self.pose(action_space, rng=rng, incumbent=incumbent, elites=elites, proposals=proposals)
+        problem = self.pose(action_space, rng=rng, **given)
         search = Search()
         return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
 
-    def pose(self, action_space: spaces.Box, **given: Any) -> Problem:
+    def pose(self, action_space: spaces.Box, *, rng: np.random.Generator, **given: Unpack[Given]) -> Problem:
         """Check the arguments of ``plan`` other than the cost."""
-        return pose_problem(action_space, self.horizon, self.counts[0], self.unbounded_scale, **given)
+        return pose_problem(action_space, self.horizon, self.counts[0], self.unbounded_scale, rng=rng, **given)
