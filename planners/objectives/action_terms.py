@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +14,37 @@ from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
 
-class ActionMagnitude:
+class _MeanOfSquares(ABC):
+    """An objective whose cost is the mean over time of one term, in squared scales."""
+
+    term: ClassVar[str]
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What 1 means in each term."""
+        return {self.term: "squared scales"}
+
+    def __call__(self, rollout: Rollout) -> Any:
+        """Costs [K]."""
+        squares = self._squares(rollout)
+        return array_namespace(squares).mean(squares, axis=1)
+
+    def terms(self, rollout: Rollout) -> dict[str, Any]:
+        """The term at each step [K, T], in squared scales."""
+        return {self.term: self._squares(rollout)}
+
+    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
+        """Contribution of each step to the cost [K, T]."""
+        squares = self._squares(rollout)
+        return explain_terms({self.term: squares / squares.shape[1]})
+
+    @abstractmethod
+    def _squares(self, rollout: Rollout) -> Any:
+        """The term at each step [K, T]."""
+
+
+class ActionMagnitude(_MeanOfSquares):
     """Mean over time of the squared length of the (scaled) action.
 
     Args:
@@ -23,35 +54,18 @@ class ActionMagnitude:
         ValueError: a scale that is not positive.
     """
 
-    outputs: tuple[str, ...] = ()
+    term = "action_magnitude"
 
     def __init__(self, *, scale: float | Sequence[float] | np.ndarray = 1.0) -> None:
         """Check and store the scale."""
         self.scale = _checked_scale(scale)
 
-    @property
-    def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"action_magnitude": "squared scales"}
-
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        return _mean_over_time(self._squares(rollout))
-
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
-        """Squared length of each action [K, T]."""
-        return {"action_magnitude": self._squares(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T]."""
-        squares = self._squares(rollout)
-        return explain_terms({"action_magnitude": squares / squares.shape[1]})
-
     def _squares(self, rollout: Rollout) -> Any:
+        """Squared length of each action [K, T]."""
         return _squared_length(require_field(rollout, "actions", "ActionMagnitude") / self.scale)
 
 
-class ActionSmoothness:
+class ActionSmoothness(_MeanOfSquares):
     """Mean over time of the squared length of the change from one (scaled) action to the next.
 
     Args:
@@ -63,7 +77,7 @@ class ActionSmoothness:
         ValueError: a scale that is not positive, or a previous action that is not finite.
     """
 
-    outputs: tuple[str, ...] = ()
+    term = "action_smoothness"
 
     def __init__(
         self,
@@ -77,25 +91,8 @@ class ActionSmoothness:
         if self.previous is not None and (self.previous.ndim != 1 or not np.all(np.isfinite(self.previous))):
             raise ValueError(f"previous must be a finite action [A], got {self.previous.tolist()}")
 
-    @property
-    def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"action_smoothness": "squared scales"}
-
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        return _mean_over_time(self._changes(rollout))
-
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
+    def _squares(self, rollout: Rollout) -> Any:
         """Squared change into each action [K, T]; 0 for the first without ``previous``."""
-        return {"action_smoothness": self._changes(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T]."""
-        changes = self._changes(rollout)
-        return explain_terms({"action_smoothness": changes / changes.shape[1]})
-
-    def _changes(self, rollout: Rollout) -> Any:
         actions = require_field(rollout, "actions", "ActionSmoothness")
         xp = array_namespace(actions)
         first = actions[:, :1]
@@ -113,7 +110,3 @@ def _checked_scale(scale: float | Sequence[float] | np.ndarray) -> np.ndarray:
 def _squared_length(vectors: Any) -> Any:
     xp = array_namespace(vectors)
     return xp.sum(xp.square(vectors), axis=-1)
-
-
-def _mean_over_time(values: Any) -> Any:
-    return array_namespace(values).mean(values, axis=1)

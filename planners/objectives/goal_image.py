@@ -7,19 +7,14 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace
-from visual_foresight.planners.objectives.objective import (
-    every_of,
-    explain_terms,
-    require_field,
-    unit_of,
-    weighted_steps,
-)
+from visual_foresight.planners.objectives.objective import require_field
+from visual_foresight.planners.objectives.stepwise import StepwiseObjective
 from visual_foresight.planners.objectives.temporal_distance import checked_goal_image
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
 
-class GoalImage:
+class GoalImage(StepwiseObjective):
     """Mean squared difference of each frame to the goal, over colours and masked pixels.
 
     Args:
@@ -32,6 +27,7 @@ class GoalImage:
         ValueError: another shape or range, or a mask without any weight.
     """
 
+    term, unit = "goal_image", "squared brightness"
     outputs = ("frames",)
 
     def __init__(
@@ -53,28 +49,8 @@ class GoalImage:
         self._weights = (mask / mask.sum() / 3.0 / self.scale).astype(np.float32)[..., None]
         self.terminal_weight = float(terminal_weight)
 
-    @property
-    def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"goal_image": unit_of(self.scale, "squared brightness")}
-
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        contributions = self._contributions(rollout)
-        return array_namespace(contributions).sum(contributions, axis=1)
-
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
+    def _values(self, rollout: Rollout) -> Any:
         """Weighted mean squared error at each step [K, T'], in units of ``scale``."""
-        return {"goal_image": self._errors(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T']."""
-        return explain_terms({"goal_image": self._contributions(rollout)})
-
-    def _contributions(self, rollout: Rollout) -> Any:
-        return weighted_steps(self._errors(rollout), self.terminal_weight, every_of(rollout))
-
-    def _errors(self, rollout: Rollout) -> Any:
         frames = require_field(rollout, "frames", "GoalImage")
         if tuple(frames.shape[2:]) != self.goal.shape:
             raise ValueError(f"frames are {tuple(frames.shape[2:])}, the goal image is {self.goal.shape}")

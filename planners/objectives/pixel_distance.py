@@ -9,18 +9,13 @@ import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_distances
-from visual_foresight.planners.objectives.objective import (
-    every_of,
-    explain_terms,
-    require_field,
-    unit_of,
-    weighted_steps,
-)
+from visual_foresight.planners.objectives.objective import require_field
+from visual_foresight.planners.objectives.stepwise import StepwiseObjective
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
 
-class PixelDistance:
+class PixelDistance(StepwiseObjective):
     """Distance of P designated pixels to P goal pixels, averaged over pixels and, with weights, over time.
 
     With probability maps the expected Euclidean distance ``sum(p * |pixel - goal|) / sum(p)`` is taken, which also
@@ -40,6 +35,7 @@ class PixelDistance:
         ValueError: goals of another shape or not finite, or a setting outside its range.
     """
 
+    term, unit = "pixel_distance", "px"
     outputs = ("pixels",)
 
     def __init__(
@@ -63,28 +59,8 @@ class PixelDistance:
         self.terminal_weight, self.scale, self.smooth = float(terminal_weight), float(scale), float(smooth)
         self.pixel_weights = None if pixel_weights is None else _shares(pixel_weights, len(self.goals))
 
-    @property
-    def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"pixel_distance": unit_of(self.scale, "px")}
-
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        contributions = self._contributions(rollout)
-        return array_namespace(contributions).sum(contributions, axis=1)
-
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
+    def _values(self, rollout: Rollout) -> Any:
         """Mean distance over pixels at each step [K, T'], in units of ``scale``."""
-        return {"pixel_distance": self._distances(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T']."""
-        return explain_terms({"pixel_distance": self._contributions(rollout)})
-
-    def _contributions(self, rollout: Rollout) -> Any:
-        return weighted_steps(self._distances(rollout), self.terminal_weight, every_of(rollout))
-
-    def _distances(self, rollout: Rollout) -> Any:
         if rollout.pixel_distributions is not None:
             maps = self._chosen(require_field(rollout, "pixel_distributions", "PixelDistance"))
             distances = expected_distances(maps, self.goals, self._bend)

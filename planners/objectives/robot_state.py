@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
-from visual_foresight.planners.objectives.objective import explain_terms, require_field, weighted_steps
+from visual_foresight.planners.objectives.objective import require_field
+from visual_foresight.planners.objectives.stepwise import StepwiseObjective
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
 
-class RobotState:
+class RobotState(StepwiseObjective):
     """Scaled Euclidean distance of chosen state entries to a goal.
 
     Args:
@@ -26,6 +27,7 @@ class RobotState:
         ValueError: shapes that do not fit, or a scale that is not positive.
     """
 
+    term, unit = "robot_state", "scales"
     outputs = ("states",)
 
     def __init__(
@@ -51,23 +53,14 @@ class RobotState:
 
     @property
     def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"robot_state": "scales"}
+        """What 1 means in each term: each entry has a scale of its own."""
+        return {self.term: self.unit}
 
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        contributions = weighted_steps(self._distances(rollout), self.terminal_weight)
-        return array_namespace(contributions).sum(contributions, axis=1)
+    def _every(self, rollout: Rollout) -> int:
+        return 1  # states are there for every control step
 
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
+    def _values(self, rollout: Rollout) -> Any:
         """Scaled distance at each step [K, T]."""
-        return {"robot_state": self._distances(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T]."""
-        return explain_terms({"robot_state": weighted_steps(self._distances(rollout), self.terminal_weight)})
-
-    def _distances(self, rollout: Rollout) -> Any:
         states = require_field(rollout, "states", "RobotState")
         if max(self.indices) >= states.shape[-1]:
             raise ValueError(f"states have {states.shape[-1]} entries, the objective reads entry {max(self.indices)}")

@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, as_float
-from visual_foresight.planners.objectives.objective import (
-    every_of,
-    explain_terms,
-    require_field,
-    unit_of,
-    weighted_steps,
-)
+from visual_foresight.planners.objectives.objective import require_field
+from visual_foresight.planners.objectives.stepwise import StepwiseObjective
 from visual_foresight.planners.settings import require_number
 from visual_foresight.rollout import Rollout
 
 
-class TemporalDistance:
+class TemporalDistance(StepwiseObjective):
     """How many control steps lie between each predicted frame and the goal image, by a learned judge.
 
     Differences of brightness, or of features, stop growing long before the goal is far, and may shrink again; the
@@ -38,6 +33,7 @@ class TemporalDistance:
         TypeError: ``distance_fn`` cannot be called.
     """
 
+    term, unit = "temporal_distance", "steps"
     outputs = ("frames",)
 
     def __init__(
@@ -57,28 +53,8 @@ class TemporalDistance:
         self.distance_fn = distance_fn
         self.terminal_weight, self.scale = float(terminal_weight), float(scale)
 
-    @property
-    def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"temporal_distance": unit_of(self.scale, "steps")}
-
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        contributions = self._contributions(rollout)
-        return array_namespace(contributions).sum(contributions, axis=1)
-
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
+    def _values(self, rollout: Rollout) -> Any:
         """Steps to the goal at each step [K, T'], in units of ``scale``."""
-        return {"temporal_distance": self._distances(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """Contribution of each step to the cost [K, T']."""
-        return explain_terms({"temporal_distance": self._contributions(rollout)})
-
-    def _contributions(self, rollout: Rollout) -> Any:
-        return weighted_steps(self._distances(rollout), self.terminal_weight, every_of(rollout))
-
-    def _distances(self, rollout: Rollout) -> Any:
         frames = require_field(rollout, "frames", "TemporalDistance")
         if tuple(frames.shape[2:]) != self.goal.shape:
             raise ValueError(f"frames are {tuple(frames.shape[2:])}, the goal image is {self.goal.shape}")
