@@ -177,7 +177,7 @@ def require_lpips() -> tuple[Any, Any]:
 def bootstrap_interval(
     values: np.ndarray,
     *,
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
     confidence: float = 0.95,
     num_resamples: int = 2000,
     statistic: Callable[..., np.ndarray] = np.mean,
@@ -189,7 +189,7 @@ def bootstrap_interval(
 
     Args:
         values: `[N]`; NaN entries are left out.
-        seed: seed of the resampling: the same values give the same interval.
+        seed: seed of the resampling: the same values give the same interval; or a generator, which is consumed.
         confidence: probability inside the interval.
         num_resamples: number of resamples.
         statistic: `statistic(array, axis=-1)`.

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from scipy.stats import rankdata
 
+from visual_foresight.metrics import bootstrap_interval
 from visual_foresight.planners.objectives.arrays import as_numpy
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.settings import require_count, require_number
@@ -251,6 +252,5 @@ def _over_decisions(
     num_tied = int((~told).sum())
     if not len(values):
         return RankCorrelation(float("nan"), float("nan"), float("nan"), 0, num_tied, 0)
-    means = values[rng.integers(len(values), size=(num_resamples, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return RankCorrelation(float(values.mean()), float(low), float(high), len(values), num_tied, num_candidates)
+    means = bootstrap_interval(values, seed=rng, num_resamples=num_resamples, confidence=confidence)
+    return RankCorrelation(means.mean, means.low, means.high, means.count, num_tied, num_candidates)

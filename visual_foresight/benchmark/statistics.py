@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight import metrics
+
 Z95 = 1.959964
 NUM_RESAMPLES = 10_000
 
@@ -100,10 +102,8 @@ def cluster_means(values: Numbers, clusters: Sequence[Any] | np.ndarray) -> np.n
 def bootstrap_interval(values: Numbers, clusters: Sequence[Any] | np.ndarray, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean, resampling whole tasks; for paired differences too."""
     means = cluster_means(values, clusters)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(means), (NUM_RESAMPLES, len(means)))
-    low, high = np.percentile(means[drawn].mean(axis=1), (2.5, 97.5))
-    return float(low), float(high)
+    interval = metrics.bootstrap_interval(means, seed=seed, num_resamples=NUM_RESAMPLES)
+    return interval.low, interval.high
 
 
 def paired_share_interval(
