@@ -11,16 +11,15 @@ Source: the readers of alexlee-gk/video_prediction and febert/visual_mpc.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats.raw_frames import raw_frames, step_actions
-from visual_foresight.formats.record import Fault, ReadOptions, attempt
+from visual_foresight.formats.record import Fault, ReadOptions
 from visual_foresight.formats.resize import preprocess_episode
-from visual_foresight.formats.tfrecord import Features, first_record, iterate_records, tfrecord_files
+from visual_foresight.formats.tfrecord import Features, first_record, read_records, tfrecord_files
 
 __all__ = ["CAMERAS", "BairFormat"]
 
@@ -54,11 +53,7 @@ class BairFormat:
         Settings: `camera` ("image_aux1" unless told), `stored_size` (height, width) of the raw pictures, (64, 64)
         unless told.
         """
-        for index, record in enumerate(iterate_records(shard)):
-            if isinstance(record, Fault):
-                yield record
-            else:
-                yield attempt(shard, index, partial(parse_episode, record, options))
+        yield from read_records(shard, lambda record: parse_episode(record, options))
 
 
 def parse_episode(record: bytes, options: ReadOptions) -> Episode:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,14 @@ import numpy as np
 
 from visual_foresight.episode import FINAL_ACTION, Episode, cut_extras
 from visual_foresight.formats.raw_records import FRAMES_KEY, PREFIX, load_array, raw_features, store_array
-from visual_foresight.formats.record import Fault, ReadOptions, attempt
+from visual_foresight.formats.record import Fault, ReadOptions
 from visual_foresight.formats.resize import move_pixels, preprocess_episode
 from visual_foresight.formats.tfrecord import (
     ExampleWriter,
     Features,
     decode_frame,
     first_record,
-    iterate_records,
+    read_records,
     tfrecord_files,
 )
 
@@ -72,11 +71,7 @@ class PushFormat:
 
     def read(self, shard: Path, options: ReadOptions) -> Iterator[Episode | Fault]:
         """Read the records of one file."""
-        for index, record in enumerate(iterate_records(shard)):
-            if isinstance(record, Fault):
-                yield record
-            else:
-                yield attempt(shard, index, partial(parse_episode, record, options))
+        yield from read_records(shard, lambda record: parse_episode(record, options))
 
     def open_writer(self, path: Path, *, encoding: str, quality: int) -> PushWriter:
         """Open a new file.

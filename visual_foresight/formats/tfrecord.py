@@ -7,17 +7,27 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from visual_foresight.backend import import_tensorflow
+from visual_foresight.episode import Episode
 from visual_foresight.formats.checksum import masked_crc32c
-from visual_foresight.formats.record import Fault
+from visual_foresight.formats.record import Fault, attempt
 from visual_foresight.formats.resize import crop_box, resize_frames
 
-__all__ = ["ExampleWriter", "Features", "decode_frame", "first_record", "iterate_records", "tfrecord_files"]
+__all__ = [
+    "ExampleWriter",
+    "Features",
+    "decode_frame",
+    "first_record",
+    "iterate_records",
+    "read_records",
+    "tfrecord_files",
+]
 
 _HEADER_SIZE = 12  # length (8 bytes) and its checksum
 _FOOTER_SIZE = 4  # checksum of the data
@@ -75,6 +85,21 @@ def iterate_records(file: Path, *, compression: str = "") -> Iterator[bytes | Fa
     # TensorFlow takes a file that ends inside a record's header for a whole one; here that is a fault too.
     if not compression and offset < file.stat().st_size:
         yield from _read_on(file, offset, index)
+
+
+def read_records(file: Path, parse: Callable[[bytes], Episode], *, compression: str = "") -> Iterator[Episode | Fault]:
+    """Yield the episode in each record, or a fault for each that is damaged or that `parse` cannot make sense of.
+
+    Args:
+        file: The file.
+        parse: Makes an episode of a record's bytes; what it raises becomes a fault (`record.attempt`).
+        compression: "" or "GZIP".
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+    """
+    for index, record in enumerate(iterate_records(file, compression=compression)):
+        yield record if isinstance(record, Fault) else attempt(file, index, partial(parse, record))
 
 
 def _read_on(file: Path, offset: int, index: int) -> Iterator[bytes | Fault]:

@@ -13,16 +13,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats.raw_frames import raw_frames, step_actions
-from visual_foresight.formats.record import Fault, ReadOptions, attempt
+from visual_foresight.formats.record import Fault, ReadOptions
 from visual_foresight.formats.resize import preprocess_episode
-from visual_foresight.formats.tfrecord import Features, first_record, iterate_records, tfrecord_files
+from visual_foresight.formats.tfrecord import Features, first_record, read_records, tfrecord_files
 
 __all__ = ["VisualForesightFormat"]
 
@@ -50,11 +49,7 @@ class VisualForesightFormat:
         Settings: `camera` (a number, 0 unless told), `stored_size` (height, width) of the raw pictures.
         """
         sizes = _manifest_sizes(shard)
-        for index, record in enumerate(iterate_records(shard, compression="GZIP")):
-            if isinstance(record, Fault):
-                yield record
-            else:
-                yield attempt(shard, index, partial(_parse, record, sizes, options))
+        yield from read_records(shard, lambda record: _parse(record, sizes, options), compression="GZIP")
 
 
 def _manifest_sizes(shard: Path) -> dict[int, tuple[int, int]]:
