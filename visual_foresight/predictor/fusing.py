@@ -35,17 +35,7 @@ def fuse(function: Callable) -> Callable:
     Returns:
         The same function; gradients through it are those that the backend derives.
     """
-    compiled: list[Callable] = []
-
-    @functools.wraps(function)
-    def call(*tensors: Any) -> Any:
-        if not fuses():
-            return function(*tensors)
-        if not compiled:
-            compiled.append(_compile(function))
-        return compiled[0](*tensors)
-
-    return call
+    return _compiled_when_called(function, _compile)
 
 
 def fuse_with_gradient(function: Callable) -> Callable:
@@ -57,6 +47,11 @@ def fuse_with_gradient(function: Callable) -> Callable:
     Returns:
         The same function.
     """
+    return _compiled_when_called(function, _with_gradient)
+
+
+def _compiled_when_called(function: Callable, compile_with: Callable[[Callable], Callable]) -> Callable:
+    """The function, compiled at the first call that can fuse: importing this module must not start TensorFlow."""
     compiled: list[Callable] = []
 
     @functools.wraps(function)
@@ -64,9 +59,8 @@ def fuse_with_gradient(function: Callable) -> Callable:
         if not fuses():
             return function(*tensors)
         if not compiled:
-            compiled.append(_with_gradient(function))
-        # A custom gradient takes a variable for a weight of its own and asks for more than one gradient of it.
-        return compiled[0](*[backend.import_tensorflow().convert_to_tensor(tensor) for tensor in tensors])
+            compiled.append(compile_with(function))
+        return compiled[0](*tensors)
 
     return call
 
@@ -91,4 +85,5 @@ def _with_gradient(function: Callable) -> Callable:
     def call(*tensors: Any) -> Any:
         return forward(*tensors), lambda *upstream: backward(tensors, upstream)
 
-    return call
+    # A custom gradient takes a variable for a weight of its own and asks for more than one gradient of it.
+    return lambda *tensors: call(*[tensorflow.convert_to_tensor(tensor) for tensor in tensors])
