@@ -1,4 +1,4 @@
-"""Windows of episodes for training and validation, and the splits of a data set.
+"""Windows of episodes for training and validation.
 
 `WindowSource` holds every frame in memory and needs no TensorFlow; `stream_windows` reads shards as it goes, for data
 that does not fit.
@@ -6,15 +6,16 @@ that does not fit.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from visual_foresight.episode import Episode
+from visual_foresight.gathering import Gathered
 from visual_foresight.leaps import jitter_colours, leap_lengths, leap_rows
+from visual_foresight.splits import split_episodes, split_files
+from visual_foresight.window_weights import WeightFn, contact_weights
 
 __all__ = ["WeightFn", "WindowSource", "contact_weights", "split_episodes", "split_files", "stream_windows"]
 
@@ -22,12 +23,6 @@ STARTS = ("random", "first")
 
 # Keeps the random numbers of lengths and colours apart from those of order and first frames.
 _OPTIONS_STREAM = 0x1EA9
-
-WeightFn = Callable[[Episode, int], np.ndarray]
-"""(episode, sequence_length) -> one weight >= 0 for each possible first frame `[T - sequence_length + 1]`."""
-
-Item = TypeVar("Item")
-Name = TypeVar("Name", str, Path)
 
 
 class WindowSource:
@@ -99,7 +94,7 @@ class WindowSource:
             raise ValueError(f"seed must not be negative, got {seed}")
         self.sequence_length, self.batch_size, self.seed = sequence_length, batch_size, seed
         self._random_start, self._shuffle = start == "random", shuffle
-        gathered = _Gathered(sequence_length, memory_budget, weights, use_state)
+        gathered = Gathered(sequence_length, memory_budget, weights, use_state)
         for index, episode in enumerate(episodes):
             gathered.add(index, episode)
         self._offsets, self._lengths = gathered.offsets()
@@ -224,180 +219,6 @@ class WindowSource:
         first_window = np.concatenate([[0], np.cumsum(self._num_starts())])
         episodes = np.searchsorted(first_window, window, side="right") - 1
         return episodes, window - first_window[episodes]
-
-
-class _Gathered:
-    """Collects episodes, checks that they agree, and packs them into contiguous arrays."""
-
-    def __init__(
-        self, sequence_length: int, memory_budget: int | None, weights: WeightFn | None, use_state: bool
-    ) -> None:
-        self.sequence_length, self.weights, self.use_state = sequence_length, weights, use_state
-        self.memory_budget = memory_budget if memory_budget is not None else _half_of_memory()
-        self.frames: list[np.ndarray] = []
-        self.rows: dict[str, list[np.ndarray | None]] = {"action": [], "state": []}
-        self.window_weights: list[np.ndarray] = []
-        self.lengths: list[int] = []
-        self.num_bytes = 0
-
-    def add(self, index: int, episode: Episode) -> None:
-        if episode.num_frames < self.sequence_length:
-            raise ValueError(
-                f"episode {index} has {episode.num_frames} frames, fewer than the sequence_length "
-                f"{self.sequence_length}: shorten the windows or leave such episodes out"
-            )
-        if self.frames and self.frames[0].shape[1:] != episode.frames.shape[1:]:
-            raise ValueError(
-                f"episode {index} has frames of {episode.frames.shape[1:]}, the ones before "
-                f"{self.frames[0].shape[1:]}: read them with one image_size"
-            )
-        self.num_bytes += episode.frames.nbytes
-        if self.num_bytes > self.memory_budget:
-            raise ValueError(
-                f"the frames of the first {index + 1} episodes take {self.num_bytes / 2**20:.1f} MiB, more than the "
-                f"memory budget of {self.memory_budget / 2**20:.1f} MiB: use stream_windows, which reads shards as it "
-                "goes, or a smaller image_size"
-            )
-        self.frames.append(episode.frames)
-        self.rows["action"].append(episode.actions if self.use_state else None)
-        self.rows["state"].append(episode.states if self.use_state else None)
-        self.lengths.append(episode.num_frames)
-        if self.weights is not None:
-            self.window_weights.append(self._weights_of(index, episode))
-
-    def _weights_of(self, index: int, episode: Episode) -> np.ndarray:
-        expected = episode.num_frames - self.sequence_length + 1
-        weights = (
-            np.asarray(self.weights(episode, self.sequence_length), dtype=np.float64) if self.weights else np.ones(0)
-        )
-        if weights.shape != (expected,) or not np.isfinite(weights).all() or (weights < 0).any():
-            raise ValueError(
-                f"weights of episode {index} must be {expected} finite numbers >= 0, one for each first frame, "
-                f"got shape {list(weights.shape)}"
-            )
-        return weights
-
-    def offsets(self) -> tuple[np.ndarray, np.ndarray]:
-        if not self.lengths:
-            raise ValueError("there is no episode to draw windows from")
-        lengths = np.asarray(self.lengths, dtype=np.int64)
-        return np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths
-
-    def pack_frames(self) -> np.ndarray:
-        packed = np.empty((sum(self.lengths), *self.frames[0].shape[1:]), np.uint8)
-        # Each episode is let go as it is copied, so that the data is not held twice.
-        stop = len(packed)
-        while self.frames:
-            frames = self.frames.pop()
-            packed[stop - len(frames) : stop] = frames
-            stop -= len(frames)
-        return packed
-
-    def pack_rows(self, kind: str, size: int | None) -> np.ndarray:
-        """Pack actions or states `[sum of T, size]`; actions have one unused row at the end of each episode."""
-        rows = self.rows[kind]
-        missing = [index for index, each in enumerate(rows) if each is None]
-        if missing and len(missing) < len(rows):
-            raise ValueError(
-                f"episode {missing[0]} has no {kind}s but others do: read with use_state=False or leave it out"
-            )
-        sizes = {each.shape[1] for each in rows if each is not None}
-        if len(sizes) > 1:
-            raise ValueError(f"episodes differ in {kind} size: {sorted(sizes)}; draw from them apart")
-        found = sizes.pop() if sizes else None
-        if found is not None and size is not None and found != size:
-            raise ValueError(f"the data has {kind} size {found}, but {kind}_size={size} was asked for")
-        packed = np.zeros((sum(self.lengths), found if found is not None else (size or 0)), np.float32)
-        start = 0
-        for each, length in zip(rows, self.lengths, strict=True):
-            if each is not None:
-                packed[start : start + len(each)] = each
-            start += length
-        return packed
-
-    def cumulative_weights(self, random_start: bool) -> np.ndarray | None:
-        if self.weights is None:
-            return None
-        weights = np.concatenate([each if random_start else each[:1] for each in self.window_weights])
-        if not weights.sum() > 0:
-            raise ValueError("the weights of all windows are zero: nothing could ever be drawn")
-        return np.cumsum(weights)
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def contact_weights(share: float = 0.5, *, extra: str = "contact") -> WeightFn:
-    """Return a weight function that favours windows in which something happens.
-
-    Args:
-        share: Weight of a window without contact relative to one with, in [0, 1]: 0 draws contact only, 1 all alike.
-        extra: Name of the extra `[T]` or `[T-1]` (or `[T, ...]`) that is true or non-zero at contact.
-
-    Raises:
-        ValueError: `share` is out of range; later, an episode lacks the extra.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must be in [0, 1], got {share}")
-
-    def weigh(episode: Episode, sequence_length: int) -> np.ndarray:
-        values = episode.extras.get(extra)
-        if values is None or values.ndim < 1 or len(values) not in (episode.num_frames, episode.num_frames - 1):
-            raise ValueError(
-                f"contact weights need extras[{extra!r}] with one value for each frame or action; "
-                f"found the extras {sorted(episode.extras)}"
-            )
-        happens = np.zeros(episode.num_frames, np.bool_)
-        happens[: len(values)] = values.reshape(len(values), -1).astype(np.bool_).any(axis=1)
-        counts = np.concatenate([[0], np.cumsum(happens)])
-        inside = counts[sequence_length:] - counts[:-sequence_length]
-        return np.where(inside > 0, 1.0, share)
-
-    return weigh
-
-
-def split_files(files: Sequence[Name], train_fraction: float = 0.95) -> tuple[list[Name], list[Name]]:
-    """Split sorted files as the original does: the first `floor(train_fraction * N)` train, the rest validates.
-
-    Raises:
-        ValueError: The fraction is not in (0, 1], there is no file, or nothing would be left to train on (one file
-            cannot be split by file: use `split_episodes`).
-    """
-    _check_fraction(train_fraction)
-    ordered = sorted(files)
-    if not ordered:
-        raise ValueError("there is no file to split")
-    num_train = int(np.floor(train_fraction * len(ordered)))
-    if not num_train:
-        raise ValueError(
-            f"{len(ordered)} file(s) at train_fraction={train_fraction} leave none to train on: write smaller shards, "
-            "split by episode (split_episodes), or pass train_fraction=1"
-        )
-    return ordered[:num_train], ordered[num_train:]
-
-
-def split_episodes(
-    episodes: Sequence[Item], train_fraction: float = 0.95, seed: int = 0
-) -> tuple[list[Item], list[Item]]:
-    """Split episodes at random: `floor(train_fraction * N)` train (at least one), the rest validates; order is kept.
-
-    Raises:
-        ValueError: The fraction is not in (0, 1], or there is no episode.
-    """
-    _check_fraction(train_fraction)
-    if not len(episodes):
-        raise ValueError("there is no episode to split")
-    num_train = max(1, int(np.floor(train_fraction * len(episodes))))
-    chosen = np.zeros(len(episodes), bool)
-    chosen[np.random.default_rng(seed).permutation(len(episodes))[:num_train]] = True
-    train = [episode for episode, is_train in zip(episodes, chosen, strict=True) if is_train]
-    return train, [episode for episode, is_train in zip(episodes, chosen, strict=True) if not is_train]
-
-
-def _check_fraction(train_fraction: float) -> None:
-    if not 0 < train_fraction <= 1:
-        raise ValueError(f"train_fraction must be in (0, 1], got {train_fraction}")
 
 
 def stream_windows(*args: Any, **kwargs: Any) -> Any:
