@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.backend import backend_name, import_tensorflow
+from visual_foresight.calls import counted, counted_generator
 from visual_foresight.pipeline import WindowSource
 from visual_foresight.train.config import TrainingConfig
 from visual_foresight.train.sampling import ground_truth_mask
@@ -57,7 +58,8 @@ class Batches:
         tensorflow = import_tensorflow()
         first = self._batches[0]
         spec = {name: tensorflow.TensorSpec(value.shape, value.dtype) for name, value in first.items()}
-        return tensorflow.data.Dataset.from_generator(lambda: iter(self._batches), output_signature=spec).prefetch(1)
+        batches = counted_generator(lambda: iter(self._batches))
+        return tensorflow.data.Dataset.from_generator(batches, output_signature=spec).prefetch(1)
 
 
 def _mask(config: TrainingConfig, iteration: int) -> np.ndarray:
@@ -81,8 +83,12 @@ def _dataset(source: WindowSource | StreamedWindows, config: TrainingConfig, sta
         return windows
     shape = (config.batch_size, config.num_fed)
 
+    @counted
+    def mask_of(iteration: np.ndarray) -> np.ndarray:
+        return _mask(config, int(iteration))
+
     def with_mask(iteration: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        mask = tensorflow.numpy_function(lambda each: _mask(config, int(each)), [iteration], tensorflow.bool)
+        mask = tensorflow.numpy_function(mask_of, [iteration], tensorflow.bool)
         return {**batch, "ground_truth": tensorflow.ensure_shape(mask, shape)}
 
     return windows.enumerate(start).map(with_mask, num_parallel_calls=1).prefetch(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from visual_foresight.calls import counted
 from visual_foresight.leaps import jitter_colours, leap_lengths, to_leaps
 from visual_foresight.train.config import TrainingConfig
 
@@ -84,6 +85,7 @@ class StreamedWindows:
         tensorflow, config = import_tensorflow(), self._config
         names = ("frames", "actions", "states")
 
+        @counted
         def vary(index: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
             batch = dict(zip(names, values, strict=True))
             rng = np.random.default_rng([config.seed, int(index), _STREAM])

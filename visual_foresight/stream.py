@@ -200,6 +200,7 @@ def _jobs_of_epoch(reader: _WindowReader, epoch: Any, shuffle: bool) -> Dataset:
     """Return the (epoch, shard) pairs of one epoch in their order."""
     tf = import_tensorflow()
 
+    @counted
     def order(epoch: np.ndarray) -> np.ndarray:
         shards = np.arange(len(reader.shards), dtype=np.int64)
         if shuffle:
