@@ -18,9 +18,24 @@ def test_counted_functions_give_their_results(monkeypatch):
     assert calls._CALLS.running == 0
 
 
+class Turns:
+    """Time as it is, which also tells when something has slept often enough to be past its quiet time."""
+
+    def __init__(self):
+        self.monotonic, self.left, self.enough = time.monotonic, 50, threading.Event()
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+        self.left -= 1
+        if self.left == 0:
+            self.enough.set()
+
+
 def test_the_end_waits_for_running_calls_and_refuses_new_ones(monkeypatch):
     """wait_until_quiet returns after the running call has, and nothing begins afterwards."""
     monkeypatch.setattr(calls, "_CALLS", calls._Calls())
+    monkeypatch.setattr(calls, "time", turns := Turns())
+    monkeypatch.setattr(calls, "_QUIET_SECONDS", 0.001)  # a turn sleeps a tenth of it
     begun, release, order = threading.Event(), threading.Event(), []
 
     def work():
@@ -33,7 +48,7 @@ def test_the_end_waits_for_running_calls_and_refuses_new_ones(monkeypatch):
     begun.wait(10)
     waiting = threading.Thread(target=lambda: (calls._CALLS.wait_until_quiet(), order.append("end")))
     waiting.start()
-    time.sleep(0.2)
+    assert turns.enough.wait(10)
     assert order == []
     release.set()
     waiting.join(10)
