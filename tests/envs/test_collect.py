@@ -196,6 +196,15 @@ def test_the_command_collects_and_reports(tmp_path, command):
     assert wrong.code == 2 and "--num_objects" in wrong.err
 
 
+def test_varied_objects_are_collected(tmp_path, command):
+    """`--split varied` writes episodes of compounds, and the split stands in each scene."""
+    words = ("--split", "varied", "--episodes", 1, "--steps", 2, "--policy", "uniform", "--workers", 1)
+    assert command("collect", "--output", tmp_path, *words).code == 0
+    (episode,) = read(tmp_path)
+    assert episode.metadata["scene"]["split"] == "varied"
+    assert {item["shape"] for item in episode.metadata["scene"]["objects"]} == {"compound"}
+
+
 @pytest.mark.slow
 def test_both_formats_hold_the_same_episodes(collected, tmp_path):
     """TFRecords and npz archives of one collection are read as equal episodes."""

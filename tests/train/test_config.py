@@ -68,6 +68,7 @@ def test_every_field_has_an_option_and_every_option_its_help():
         (["--resume"], "resume", True),
         (["--model=dna", "--num_masks=1"], "model", "DNA"),
         (["--schedsamp_k=-1"], "schedsamp_k", -1),
+        (["--coarse_weight=0.5"], "coarse_weight", 0.5),
     ],
 )
 def test_words_become_values(words, field, value):
@@ -94,6 +95,7 @@ def test_words_become_values(words, field, value):
         ({"stride": 3, "sequence_length": 15, "context_frames": 1}, "must be a multiple of the stride, 3"),
         ({"shorten": 1.5}, "shorten must lie between 0 and 1"),
         ({"colour_jitter": -0.1}, "colour_jitter must lie between"),
+        ({"coarse_weight": -1.0}, "coarse_weight must be at least 0"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(fields, message):

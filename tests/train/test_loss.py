@@ -66,6 +66,48 @@ def test_a_change_at_the_threshold_does_not_count_as_motion():
     ).all()
 
 
+def slow_coarse_errors(frames, predicted):
+    """Three times: mean of each 4 x 4 window at every second pixel, over what of it lies inside; then squares."""
+    picture, total = (frames - predicted).astype(np.float64), 0.0
+    for _ in range(3):
+        sizes = [-(-side // 2) for side in picture.shape[:2]]
+        # As much is missing before the first pixel as behind the last, or one less.
+        before = [max((size - 1) * 2 + 4 - side, 0) // 2 for size, side in zip(sizes, picture.shape, strict=False)]
+        smaller = np.zeros((*sizes, picture.shape[2]))
+        for row in range(sizes[0]):
+            for column in range(sizes[1]):
+                top, left = 2 * row - before[0], 2 * column - before[1]
+                window = picture[max(top, 0) : top + 4, max(left, 0) : left + 4]
+                smaller[row, column] = window.mean(axis=(0, 1))
+        picture = smaller
+        total += np.mean(picture**2)
+    return total
+
+
+@pytest.mark.parametrize("size", [(16, 16), (9, 8), (13, 22)])
+def test_coarse_errors_are_the_slow_ones(size):
+    frames, predicted, _, _ = _window(3, 2, *size)
+    expected = [[slow_coarse_errors(frames[row, step], predicted[row, step]) for step in range(2)] for row in range(2)]
+    np.testing.assert_allclose(loss.coarse_frame_errors(frames, predicted), expected, rtol=1e-4)
+    np.testing.assert_array_equal(loss.coarse_frame_errors(frames, frames), np.zeros((2, 2)))
+
+
+def _square(column, size=32):
+    frame = np.zeros((1, 1, size, size, 3), np.float32)
+    frame[:, :, 14:18, column : column + 4] = 1.0
+    return frame
+
+
+def test_coarse_errors_grow_with_the_distance_where_the_plain_error_does_not():
+    """A square beside its place: from 4 px on the plain error stays the same, the coarse one tells 4 from 8 from 16."""
+    columns = (4, 8, 12, 20)
+    plain = [float(loss.frame_errors(_square(4), _square(column))[0, 0]) for column in columns]
+    coarse = [float(loss.coarse_frame_errors(_square(4), _square(column))[0, 0]) for column in columns]
+    assert plain[0] == coarse[0] == 0.0
+    assert plain[1] == pytest.approx(plain[2]) == pytest.approx(plain[3])
+    assert coarse[1] > 0.0 and coarse[2] > 1.05 * coarse[1] and coarse[3] > 1.05 * coarse[2]
+
+
 def test_states_of_size_zero_cost_nothing():
     empty = np.zeros((2, 4, 0), np.float32)
     np.testing.assert_array_equal(loss.state_errors(empty, empty), np.zeros((2, 4)))

@@ -59,6 +59,19 @@ def test_the_errors_are_those_of_the_predicted_frames():
         np.testing.assert_allclose(found["copy"][:, index], expected, rtol=1e-5, atol=1e-9)
 
 
+def test_coarse_errors_are_charged_with_their_weight_and_leave_the_figures_alone():
+    """What trains is the plain error and `coarse_weight` times that of blurred frames; "image" stays the plain one."""
+    from visual_foresight.train import loss
+
+    model, batch = make(coarse_weight=2.5)
+    frames = to_float(batch["frames"])
+    predicted = model.predictor.predict_frames(frames, batch["actions"], batch["states"]).frames[:, 1:]
+    coarse = np.asarray(loss.coarse_frame_errors(frames[:, 2:], predicted))
+    found, plain = errors(model, batch), errors(make()[0], batch)
+    np.testing.assert_allclose(found["image"], plain["image"], rtol=1e-5)
+    np.testing.assert_allclose(found["weighted"], plain["image"] + 2.5 * coarse, rtol=1e-4)
+
+
 def test_validation_never_sees_the_truth_that_training_sees():
     model, batch = make()
     truth = np.ones((3, 4), bool)
