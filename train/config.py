@@ -228,7 +228,8 @@ def _check_ranges(config: TrainingConfig) -> None:
         "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
         "stride": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
         "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
-        "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
+        "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0,
+        "max_minutes": 0,
     }  # fmt: skip
     for name, low in at_least.items():
         if getattr(config, name) < low:

@@ -8,6 +8,8 @@ Letters: N calls, K candidates, T control steps, A action size, S state size, J 
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,10 @@ OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
 
 # So few calls are written out in the graph: what their last one does not need for its outputs is then not computed.
 _UNROLLED = 5
+# Such a graph is written out for so many parts of the candidates, which then run side by side: convolutions use all
+# cores, but the loops between them and what moves memory only one. A fixed number: no plan depends on the machine.
+_SIDE_BY_SIDE = 2
+_SMALLEST_PART = 8
 
 
 def plan_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
@@ -70,25 +76,36 @@ def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: 
     stride, size = predictor.config.stride, predictor.config.action_size
 
     def roll(carry: Any, frame: Any, state: Any, plan: Any, maps: Any = None) -> dict[str, Any]:
-        count = plan.shape[1]
+        if plan.shape[0] > _UNROLLED:
+            return pick(scan(functools.partial(advance, last=False), branched(carry, frame, state, maps, plan), plan))
+        parts = [pick(_unrolled(advance, branched(carry, frame, state, maps, part), part)) for part in _parts(plan)]
+        return tree.map_structure(lambda *values: ops.concatenate(values, axis=1), *parts)
 
+    def branched(carry: Any, frame: Any, state: Any, maps: Any, plan: Any) -> dict[str, Any]:
         def branch(tensor: Any) -> Any:
-            return ops.broadcast_to(tensor, (count, *tensor.shape[1:]))
+            return ops.broadcast_to(tensor, (plan.shape[1], *tensor.shape[1:]))
 
         moment = {"carry": tree.map_structure(branch, carry), "frame": branch(frame), "state": branch(state)}
         if maps is not None:
             moment["maps"] = branch(maps)
-        series = _unrolled(advance, moment, plan) if plan.shape[0] <= _UNROLLED else scan(advance, moment, plan)
+        return moment
+
+    def pick(series: dict[str, Any]) -> dict[str, Any]:
         return {
             name: values if name == "states" else values[subsample - 1 :: subsample] for name, values in series.items()
         }
 
-    def advance(moment: dict[str, Any], row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def advance(moment: dict[str, Any], row: Any, *, last: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         action = row[:, :-1]
         if stride > 1:
             action = ops.reshape(action, (-1, stride, size))
         carry, prediction = predictor.step(
-            moment["carry"], moment["frame"], action, moment["state"], moment.get("maps")
+            moment["carry"],
+            moment["frame"],
+            action,
+            moment["state"],
+            moment.get("maps"),
+            maps_only=last and whole_leaps and "frames" not in wanted,
         )
         following = {"carry": carry, "frame": prediction.frame, "state": prediction.state}
         if "maps" in moment:
@@ -113,12 +130,23 @@ def state_after(path: Any, count: Any) -> Any:
     return ops.einsum("bjs,bj->bs", path, chosen)
 
 
+def _parts(plan: Any) -> list[Any]:
+    """The plan [N, K, J*A + 1] cut along K, where a CPU runs the parts side by side."""
+    from visual_foresight.predictor.fusing import fuses
+
+    count = plan.shape[1]
+    if not fuses() or count < _SIDE_BY_SIDE * _SMALLEST_PART:
+        return [plan]
+    edges = [index * count // _SIDE_BY_SIDE for index in range(_SIDE_BY_SIDE + 1)]
+    return [plan[:, first:last] for first, last in itertools.pairwise(edges)]
+
+
 def _unrolled(advance: Any, moment: Any, plan: Any) -> dict[str, Any]:
     from keras import ops
 
     rows = []
     for index in range(plan.shape[0]):
-        moment, outputs = advance(moment, plan[index])
+        moment, outputs = advance(moment, plan[index], last=index == plan.shape[0] - 1)
         rows.append(outputs)
     return {name: ops.stack([row[name] for row in rows]) for name in rows[0]}
 

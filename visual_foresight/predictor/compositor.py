@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from visual_foresight.predictor import separable, transformations
+from visual_foresight.predictor import separable, tapped, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.transformations import Style
@@ -22,7 +22,7 @@ class Composite(NamedTuple):
     """One composed step, in float32.
 
     Attributes:
-        frame: [B, H, W, 3].
+        frame: [B, H, W, 3]; None where it was left out.
         maps: [B, H, W, P], each map sums to 1 over H and W; None where none were given.
         masks: [B, H, W, L], sum to 1 over L; in the order of `layer_names`.
     """
@@ -63,6 +63,7 @@ def composite(
     first_frame: Any = None,
     maps: Any = None,
     first_maps: Any = None,
+    maps_only: bool = False,
 ) -> Composite:
     """Compose the next frame, and move probability maps along with it.
 
@@ -74,13 +75,16 @@ def composite(
         first_frame: [B, H, W, 3], needed where `style.first_frame`.
         maps: [B, H, W, P] float32 probability maps on `frame`, or None.
         first_maps: [B, H, W, P], where the same pixels were in the first frame; None: taken from `maps`.
+        maps_only: the caller needs no frame; separable kernels then leave it out.
     """
     shares = separable.layer_shares(outputs.mask_logits, style.relu_masks)  # [B, L, H, W]
     masks = ops.transpose(shares, (0, 2, 3, 1))
     moves = transformations.operators(outputs.parameters, config, style)
     if style.separable:
-        return _compose_separable(outputs, moves, masks, (frame, first_frame), (maps, first_maps), style)
+        return _compose_separable(outputs, moves, masks, (frame, first_frame), (maps, first_maps), style, maps_only)
     num_known = num_layers(config, style) - transformations.num_transformed(config, style)
+    if config.transformation == "cdna":
+        return _compose_tapped(outputs, moves, (frame, first_frame), (maps, first_maps), config, style)
     known = masks[..., :num_known]
     images = frame if maps is None else ops.concatenate([frame, maps], axis=-1)
     moved = transformations.blend(moves, masks[..., num_known:], images, config, style)
@@ -109,7 +113,13 @@ def composite(
 
 
 def _compose_separable(
-    outputs: HeadOutputs, moves: Any, masks: Any, frames: tuple[Any, Any], maps: tuple[Any, Any], style: Style
+    outputs: HeadOutputs,
+    moves: Any,
+    masks: Any,
+    frames: tuple[Any, Any],
+    maps: tuple[Any, Any],
+    style: Style,
+    maps_only: bool,
 ) -> Composite:
     """The same sums in the layout, and as the fused loops, that separable kernels want."""
     layers = (*frames, ops.cast(outputs.generated, "float32"))
@@ -117,8 +127,33 @@ def _compose_separable(
         frame, _ = separable.compose(moves, outputs.mask_logits, layers, None, style.padding)
         return Composite(frame, None, masks)
     known = (maps[0], maps[0] if maps[1] is None else maps[1])
-    frame, moved = separable.compose(moves, outputs.mask_logits, layers, known, style.padding)
+    frame, moved = separable.compose(moves, outputs.mask_logits, layers, known, style.padding, maps_only=maps_only)
     return Composite(frame, normalise_maps(moved, maps[0]), masks)
+
+
+def _compose_tapped(
+    outputs: HeadOutputs,
+    moves: Any,
+    frames: tuple[Any, Any],
+    maps: tuple[Any, Any],
+    config: PredictorConfig,
+    style: Style,
+) -> Composite:
+    """The same sums on planes and as fused loops, for kernels of the whole image."""
+    layers = list(frames if style.first_frame else frames[:1])
+    painted = num_painted(config, style)
+    layers += [outputs.generated[..., 3 * index : 3 * index + 3] for index in range(painted)]
+    known = None if maps[0] is None else (maps[0], maps[0] if maps[1] is None else maps[1])
+    frame, moved, masks = tapped.compose(
+        moves,
+        outputs.mask_logits,
+        layers,
+        known,
+        num_painted=painted,
+        padding=style.padding,
+        rectified=style.relu_masks,
+    )
+    return Composite(frame, None if maps[0] is None else normalise_maps(moved, maps[0]), masks)
 
 
 def normalise_maps(maps: Any, previous: Any) -> Any:

@@ -6,7 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from visual_foresight.predictor import turned
 from visual_foresight.predictor.fusing import fuse, fuse_with_gradient
+from visual_foresight.predictor.turned import SequenceKernel
 
 # The original's contrib.layer_norm used 1e-12; 1e-6 would already shift frames by 4e-5.
 LAYER_NORM_EPSILON = 1e-12
@@ -148,12 +150,13 @@ class ConvLSTMStep(keras.layers.Layer):
         self.gates.build((*input_shape[:-1], input_shape[-1] + self.filters))
         self.built = True
 
-    def cast_kernel(self) -> Any:
+    def cast_kernel(self) -> SequenceKernel:
         """The kernel in the compute type: cast once for a whole sequence, it need not be cast at each step."""
-        return ops.cast(self.gates.kernel, self.compute_dtype)
+        num_inputs = self.gates.kernel.shape[2] - self.filters
+        return turned.for_sequence(self.gates.kernel, num_inputs, self.compute_dtype)
 
     def call(
-        self, inputs: Any, cell: Any = None, hidden: Any = None, kernel: Any = None
+        self, inputs: Any, cell: Any = None, hidden: Any = None, kernel: SequenceKernel | None = None
     ) -> tuple[Any, tuple[Any, Any]]:
         """Advance by one step.
 
@@ -163,14 +166,15 @@ class ConvLSTMStep(keras.layers.Layer):
             hidden: h, or None with `cell`.
             kernel: from `cast_kernel`; None: cast here.
         """
-        kernel = self.cast_kernel() if kernel is None else kernel
+        if kernel is None:
+            kernel = SequenceKernel(ops.cast(self.gates.kernel, self.compute_dtype))
         exact = self.compute_dtype == "float32"  # as `ImageNorm`
         bias = ops.cast(self.gates.bias, self.compute_dtype)
         if cell is None or hidden is None:
-            gates = ops.conv(inputs, kernel[:, :, : inputs.shape[-1]], padding="same") + bias
+            gates = turned.convolve(inputs, kernel, bias)
             cell, hidden = (_first_cell if exact else _fused_first_cell)(gates)
             return hidden, (cell, hidden)
-        gates = ops.conv(ops.concatenate([inputs, hidden], axis=-1), kernel, padding="same") + bias
+        gates = turned.convolve(ops.concatenate([inputs, hidden], axis=-1), kernel, bias)
         cell, hidden = (_next_cell if exact else _fused_next_cell)(gates, cell)
         return hidden, (cell, hidden)
 

@@ -21,7 +21,7 @@ class StepPrediction(NamedTuple):
     """What one step predicts.
 
     Attributes:
-        frame: [B, H, W, 3] float32; in [0, 1] but for the darkened borders of zero padding.
+        frame: [B, H, W, 3] float32; in [0, 1] but for the darkened borders of zero padding. None if left out.
         state: [B, S] float32, environment units.
         maps: [B, H, W, P] float32, each sums to 1 over H and W; None where none were given.
         masks: [B, H, W, L] float32, the share of each layer (`VideoPredictor.layer_names`).
@@ -160,7 +160,15 @@ class VideoPredictor(keras.Model):
         return carry
 
     def step(
-        self, carry: dict[str, Any], frame: Any, action: Any, state: Any, maps: Any = None, training: bool = False
+        self,
+        carry: dict[str, Any],
+        frame: Any,
+        action: Any,
+        state: Any,
+        maps: Any = None,
+        training: bool = False,
+        *,
+        maps_only: bool = False,
     ) -> tuple[dict[str, Any], StepPrediction]:
         """Predict what follows `frame` after `action`: a pure function of its arguments and the weights.
 
@@ -172,6 +180,7 @@ class VideoPredictor(keras.Model):
             state: [B, S] float32, environment units.
             maps: [B, H, W, P] float32, probability maps of designated pixels on `frame`; None: none are moved.
             training: whether this is a training step.
+            maps_only: the caller needs no predicted frame, as after the last step of a plan; it may then be None.
 
         Returns:
             (carry, prediction).
@@ -192,6 +201,7 @@ class VideoPredictor(keras.Model):
             first_frame=carry.get("first_frame"),
             maps=maps,
             first_maps=following.get("first_maps"),
+            maps_only=maps_only and maps is not None,
         )
         next_state = self._restore_state(outputs.next_state)
         return following, StepPrediction(composed.frame, next_state, composed.maps, composed.masks)

@@ -74,7 +74,13 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) ->
 
 
 def compose(
-    moves: tuple[Any, Any], logits: Any, layers: tuple[Any, ...], maps: tuple[Any, Any] | None, padding: str
+    moves: tuple[Any, Any],
+    logits: Any,
+    layers: tuple[Any, ...],
+    maps: tuple[Any, Any] | None,
+    padding: str,
+    *,
+    maps_only: bool = False,
 ) -> tuple[Any, Any]:
     """The next frame and maps; what is not a matrix product is one fused loop over memory.
 
@@ -85,13 +91,17 @@ def compose(
             [1, 1, 1, 3*G].
         maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
         padding: "zero" or "edge".
+        maps_only: leave the frame out, and its part of the products; it is then None.
 
     Returns:
         (frame [B, H, W, 3], maps [B, H, W, P], not normalised, or None), float32.
     """
     shares = _softmax_planes(ops.transpose(logits, (0, 3, 1, 2)))
-    rows = [_by_rows(layer) for layer in layers]
     map_rows = () if maps is None else tuple(_by_rows(known) for known in maps)
+    if maps_only:
+        moved = move_rows(*moves, map_rows[0], padding, logits.dtype)
+        return None, _by_rows(_blend_maps(shares, moved, *map_rows))
+    rows = [_by_rows(layer) for layer in layers]
     images = rows[0] if maps is None else ops.concatenate([rows[0], map_rows[0]], axis=2)
     moved = move_rows(*moves, images, padding, logits.dtype)  # [B, M, H, C, W]
     frame = _by_rows(_blend_colours(shares, moved, *rows))
@@ -145,7 +155,8 @@ def _blend_maps(shares: Any, moved: Any, maps: Any, first_maps: Any) -> Any:
     """Maps [B, H, P, W]. A painted pixel says nothing about where an object went: its share stays with the last map."""
     num_known = shares.shape[1] - moved.shape[1]
     still = sum((_share(shares, index) for index in range(2, num_known)), start=_share(shares, 0))
-    return _moved_sum(shares, moved, slice(3, None)) + still * maps + _share(shares, 1) * first_maps
+    channels = slice(moved.shape[3] - maps.shape[2], None)  # behind the colours, if these were moved
+    return _moved_sum(shares, moved, channels) + still * maps + _share(shares, 1) * first_maps
 
 
 def blend_rows(moves: tuple[Any, Any], masks: Any, images: Any, padding: str, dtype: Any) -> Any:

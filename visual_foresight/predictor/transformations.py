@@ -195,13 +195,17 @@ def apply_taps(taps: Any, images: Any, padding: str) -> Any:
     Returns:
         [B, H, W, C].
     """
-    size = math.isqrt(taps.shape[1])
-    planes = ops.transpose(pad_images(images, size // 2, padding), (0, 3, 1, 2))  # [B, C, H + K - 1, W + K - 1]
-    return ops.transpose(_shifted_sum(taps, planes), (0, 2, 3, 1))
+    planes = padded_planes(images, taps.shape[1], padding)
+    return ops.transpose(shifted_sum(taps, planes), (0, 2, 3, 1))
+
+
+def padded_planes(images: Any, num_taps: int, padding: str) -> Any:
+    """Images [B, H, W, C] to planes [B, C, H + K - 1, W + K - 1] for K*K taps."""
+    return ops.transpose(pad_images(images, math.isqrt(num_taps) // 2, padding), (0, 3, 1, 2))
 
 
 @ops.custom_gradient
-def _shifted_sum(taps: Any, planes: Any) -> tuple[Any, Any]:
+def shifted_sum(taps: Any, planes: Any) -> tuple[Any, Any]:
     """Taps [B, K*K, H, W] on padded planes [B, C, H + K - 1, W + K - 1] -> [B, C, H, W], and its gradient."""
 
     def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
