@@ -10,7 +10,8 @@ from gymnasium import spaces
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.rollout import Rollout
 
-sys.path.insert(0, str(Path(__file__).parent))  # `objective_cases` beside the tests is imported by name
+sys.path.insert(0, str(Path(__file__).parent))  # modules of cases beside the tests are imported by name
+from disc_task import START  # noqa: E402
 
 
 class DiscWorld:
@@ -74,3 +75,15 @@ class DiscWorld:
 @pytest.fixture
 def disc_world():
     return DiscWorld
+
+
+@pytest.fixture
+def world(disc_world):
+    """The disc world at the start of the controllers' task."""
+    return disc_world(**START)
+
+
+@pytest.fixture
+def simulator(disc_world):
+    """A copy of the world that is never stepped: what it knows comes from observations and pixels alone."""
+    return disc_world(finger=(0.0, 0.0), disc=(0.0, 0.0))

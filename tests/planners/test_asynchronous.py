@@ -5,15 +5,12 @@ from concurrent.futures import Executor, Future
 
 import numpy as np
 import pytest
+from disc_task import GOAL, SMALL, START, push_to
 
 from visual_foresight.planners import CEM, ICEM, AsynchronousMPC, GradientDescent
 from visual_foresight.planners.asynchronous import Later
-from visual_foresight.planners.objectives import Approach, PixelDistance, WeightedSum
+from visual_foresight.planners.objectives import PixelDistance
 from visual_foresight.rollout import Rollout
-
-GOAL = np.array([34.0, 44.0])
-START = {"finger": (30.0, 18.0), "disc": (32.0, 30.0)}
-SMALL = {"horizon": 8, "num_candidates": 48, "num_iterations": 3, "action_repeat": 2}
 
 
 class ByHand(Executor):
@@ -40,21 +37,6 @@ class ByHand(Executor):
                 future.set_result(function(*arguments))
             except Exception as error:
                 future.set_exception(error)
-
-
-def push_to(goal=GOAL):
-    approach = Approach(lambda states: states, goal)
-    return WeightedSum({"pixel": PixelDistance(goal), "approach": approach}, {"approach": 0.4})
-
-
-@pytest.fixture
-def world(disc_world):
-    return disc_world(**START)
-
-
-@pytest.fixture
-def simulator(disc_world):
-    return disc_world(finger=(0.0, 0.0), disc=(0.0, 0.0))
 
 
 def controller(simulator, executor, planner=None, **changes):

@@ -2,46 +2,11 @@
 
 import numpy as np
 import pytest
+from disc_task import GOAL, SMALL, SMALLER, START, MapWorld, controller, play, push_to
 from gymnasium import spaces
 
-from visual_foresight.planners import CEM, ICEM, MPC, PLANNERS, RandomShooting, mpc, search
-from visual_foresight.planners.objectives import ActionMagnitude, Approach, PixelDistance, WeightedSum
-from visual_foresight.rollout import Rollout
-
-GOAL = np.array([34.0, 44.0])
-START = {"finger": (30.0, 18.0), "disc": (32.0, 30.0)}
-SMALL = {"horizon": 8, "num_candidates": 48, "num_iterations": 3, "action_repeat": 2}
-SMALLER = CEM(horizon=6, num_candidates=24, num_iterations=2, action_repeat=2)  # where whole maps are computed
-
-
-def push_to(goal=GOAL):
-    approach = Approach(lambda states: states, goal)
-    return WeightedSum({"pixel": PixelDistance(goal), "approach": approach}, {"approach": 0.4})
-
-
-def controller(simulator, planner=None, objective=None, **changes):
-    settings = {"action_space": simulator.action_space, "rng": 0, **changes}
-    if objective is None and "make_objective" not in changes:
-        objective = push_to()
-    return MPC(simulator, planner or CEM(**SMALL), objective, **settings)
-
-
-def play(world, control, num_steps=25, pixels=True):
-    """Run the controller; the disc's final distance to the goal."""
-    for _ in range(num_steps):
-        world.step(control.act(world.observation(), pixels=world.disc[None] if pixels else None))
-    return np.linalg.norm(world.disc - GOAL)
-
-
-@pytest.fixture
-def world(disc_world):
-    return disc_world(**START)
-
-
-@pytest.fixture
-def simulator(disc_world):
-    """A copy of the world that is never stepped: what it knows comes from observations and pixels alone."""
-    return disc_world(finger=(0.0, 0.0), disc=(0.0, 0.0))
+from visual_foresight.planners import CEM, ICEM, PLANNERS, RandomShooting, mpc, search
+from visual_foresight.planners.objectives import ActionMagnitude, PixelDistance
 
 
 @pytest.mark.parametrize("name", ["cem", "icem", "mppi"])
@@ -173,106 +138,6 @@ def test_a_start_may_be_made_from_anything(world, simulator):
     assert simulator.num_starts == 0
 
 
-# ---- where the designated pixel is
-
-
-class MapWorld:
-    """The disc world with maps in place of positions, and a disc that it believes slower than it is."""
-
-    def __init__(self, world, factor=1.0):
-        self.world, self.factor, self.calls = world, factor, []
-        self.action_space = world.action_space
-
-    def start(self, frames, actions, states, *, pixels=None, pixel_distributions=None):
-        if pixel_distributions is not None:
-            assert pixels is None
-            rows, cols = np.mgrid[: self.world.size, : self.world.size]
-            pixels = [[(pixel_distributions[0] * rows).sum(), (pixel_distributions[0] * cols).sum()]]
-        self.calls.append(np.array(pixels, float))
-        return self.world.start(frames, actions, states, pixels=pixels)
-
-    def rollout(self, start, actions, outputs=("frames", "states", "pixel_distributions")):
-        assert "pixels" not in outputs
-        exact = self.world.rollout(start, actions)
-        places = start[1] + self.factor * (exact.pixels[:, :, 0] - start[1])
-        axis = np.arange(self.world.size)
-        rows = np.maximum(0.0, 1.0 - np.abs(axis - places[..., :1]))
-        cols = np.maximum(0.0, 1.0 - np.abs(axis - places[..., 1:]))
-        maps = (rows[..., :, None] * cols[..., None, :])[:, :, None].astype(np.float32)
-        return Rollout(np.asarray(actions), states=exact.states, pixel_distributions=maps)
-
-
-def test_maps_steer_as_well_as_positions(world, simulator):
-    assert play(world, controller(MapWorld(simulator), SMALLER), num_steps=16) < 1.5
-
-
-def test_truth_is_asked_for_at_every_step(world, simulator):
-    maps = MapWorld(simulator)
-    control = controller(maps, SMALLER)
-    places = []
-    for _ in range(6):
-        places.append(world.disc.copy())
-        world.step(control.act(world.observation(), pixels=world.disc[None]))
-    np.testing.assert_allclose(np.squeeze(maps.calls), places, atol=1e-5)
-
-
-@pytest.mark.parametrize("replan_interval", [1, 3])
-def test_predicted_tracking_follows_the_executed_actions(world, simulator, replan_interval):
-    """The map at each start is the last start's map carried along what was executed; truth is read once."""
-    maps = MapWorld(simulator)
-    control = controller(maps, SMALLER, tracking="predicted", replan_interval=replan_interval)
-    truth = []
-    for step in range(10):
-        if step % replan_interval == 0:
-            truth.append(world.disc.copy())
-        world.step(control.act(world.observation(), pixels=world.disc[None] if step == 0 else None))
-    np.testing.assert_allclose(np.squeeze(maps.calls), truth, atol=1e-3)  # the simulator is exact, so is its map
-    assert np.linalg.norm(world.disc - START["disc"]) > 3.0
-
-
-def test_predicted_tracking_drifts_where_truth_does_not(world, disc_world, simulator):
-    """With a simulator that believes in half of each motion, what is believed of the disc falls behind."""
-    errors = {}
-    for tracking in ("truth", "predicted"):
-        maps, world = MapWorld(simulator, factor=0.5), disc_world(**START)
-        control = controller(maps, SMALLER, tracking=tracking)
-        play(world, control, num_steps=12)
-        before_last = world.disc.copy()
-        world.step(control.act(world.observation(), pixels=world.disc[None]))
-        errors[tracking] = np.linalg.norm(maps.calls[-1][0] - before_last)
-        assert np.linalg.norm(before_last - START["disc"]) > 5.0
-    assert errors["truth"] < 1e-5
-    assert errors["predicted"] > 1.0
-
-
-def test_predicted_tracking_does_not_leak_over_reset(world, simulator, disc_world):
-    maps = MapWorld(simulator)
-    control = controller(maps, SMALLER, tracking="predicted")
-    play(world, control, num_steps=4)
-    control.reset()
-    with pytest.raises(ValueError, match="needs pixels=.* at the first step after reset"):
-        control.act(world.observation())
-    control.reset()
-    fresh = disc_world(finger=(10.0, 10.0), disc=(50.0, 20.0))
-    control.act(fresh.observation(), pixels=fresh.disc[None])
-    np.testing.assert_allclose(maps.calls[-1], [[50.0, 20.0]])
-
-
-def test_predicted_tracking_from_exact_positions(world, simulator):
-    """A simulator that has no maps, only positions."""
-    control = controller(simulator, tracking="predicted")
-    assert play(world, control, pixels=True) < 1.0
-
-
-def test_pixels_outside_the_image_are_moved_to_its_border(world, simulator):
-    maps = MapWorld(simulator)
-    controller(maps).act(world.observation(), pixels=[[-3.0, 63.4]])
-    np.testing.assert_array_equal(maps.calls[0], [[0.0, 63.0]])
-
-
-# ---- stopping
-
-
 @pytest.mark.parametrize("tracking", ["truth", "predicted"])
 def test_it_stands_still_at_the_goal_and_goes_on_when_the_disc_is_moved(tracking, world, simulator):
     control = controller(simulator, stop_distance=1.5, tracking=tracking)
@@ -304,9 +169,6 @@ def test_goals_to_stop_at_are_found_in_sums_or_given(simulator):
     np.testing.assert_array_equal(given.goals, [[1.0, 2.0]])
     with pytest.raises(ValueError, match="needs to know where to stop"):
         controller(simulator, objective=ActionMagnitude(), stop_distance=1.0)
-
-
-# ---- how the simulator is asked
 
 
 def test_only_what_the_objective_reads_is_asked_for(world, simulator):
@@ -385,9 +247,6 @@ def test_a_decision_includes_encoding_in_its_deadline(world, simulator, monkeypa
     control.act(world.observation(), pixels=world.disc[None])
     assert control.last_plan.num_iterations == 1
     assert control.decision_seconds == [pytest.approx(0.095)]
-
-
-# ---- refusals
 
 
 @pytest.mark.parametrize(
