@@ -1,5 +1,6 @@
 """Episodes and files that the tests of data formats share."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from hypothesis import settings
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import write_episodes
+
+sys.path.insert(0, str(Path(__file__).parent))  # modules beside the tests are imported by name
 
 # Other work on the machine must not decide whether a property holds.
 settings.register_profile("unhurried", deadline=None)

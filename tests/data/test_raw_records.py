@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from window_batches import SMALL, assert_same, take
 
 from visual_foresight.backend import import_tensorflow
 from visual_foresight.episode import Episode
@@ -13,19 +14,6 @@ from visual_foresight.formats.conversion import convert
 from visual_foresight.formats.raw_records import RawRecord, index_shard, load_array, read_window, store_array
 from visual_foresight.formats.tfrecord import Features
 from visual_foresight.pipeline import stream_windows
-
-SMALL = {"sequence_length": 4, "batch_size": 2, "seed": 5, "preprocess": "none"}
-
-
-def take(dataset, count=-1):
-    return [{name: part.numpy() for name, part in batch.items()} for batch in dataset.take(count)]
-
-
-def assert_same(first, second):
-    assert len(first) == len(second) > 0
-    for a, b in zip(first, second, strict=True):
-        for name in ("frames", "actions", "states"):
-            np.testing.assert_array_equal(a[name], b[name])
 
 
 @pytest.fixture

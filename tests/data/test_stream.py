@@ -2,23 +2,11 @@
 
 import numpy as np
 import pytest
+from window_batches import SMALL, assert_same, take
 
 from visual_foresight.backend import import_tensorflow
 from visual_foresight.formats import read_episodes, write_episodes
 from visual_foresight.pipeline import WindowSource, stream_windows
-
-SMALL = {"sequence_length": 4, "batch_size": 2, "seed": 5, "preprocess": "none"}
-
-
-def take(dataset, count):
-    return [{name: part.numpy() for name, part in batch.items()} for batch in dataset.take(count)]
-
-
-def assert_same(first, second):
-    assert len(first) == len(second) > 0
-    for a, b in zip(first, second, strict=True):
-        for name in ("frames", "actions", "states"):
-            np.testing.assert_array_equal(a[name], b[name])
 
 
 def test_a_sources_dataset_yields_its_batches_from_any_index(npz_folder):
