@@ -45,7 +45,7 @@ class LearnedSimulator:
         ValueError: the memory budget is not positive.
     """
 
-    def __init__(self, predictor: VideoPredictor, *, memory_budget_mb: float = 256.0) -> None:
+    def __init__(self, predictor: VideoPredictor, *, memory_budget_mb: float = 512.0) -> None:
         if not hasattr(predictor, "initial_carry"):
             raise TypeError(
                 f"LearnedSimulator needs a VideoPredictor, got {type(predictor).__name__}; "
@@ -62,7 +62,7 @@ class LearnedSimulator:
         self._gradients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     @classmethod
-    def from_preset(cls, preset: str | Path, *, dtype: Any = None, memory_budget_mb: float = 256.0) -> LearnedSimulator:
+    def from_preset(cls, preset: str | Path, *, dtype: Any = None, memory_budget_mb: float = 512.0) -> LearnedSimulator:
         """A simulator of a shipped predictor by name, of a directory, or of `hf://organisation/name`.
 
         Args:
