@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from visual_foresight.backend import backend_name, import_tensorflow
-from visual_foresight.predictor import fusing, layers, transformations
+from visual_foresight.predictor import fusing, layers, tapped, transformations, turned
 
 on_tensorflow = pytest.mark.skipif(backend_name() != "tensorflow", reason="chains are fused on TensorFlow only")
 
@@ -38,6 +38,8 @@ def values_and_gradients(function, arrays):
     [
         (layers._fused_next_cell, [(2, 4, 4, 12), (2, 4, 4, 3)]),
         (layers._fused_first_cell, [(2, 4, 4, 12)]),
+        (tapped._shares(2, True), [(2, 6, 4, 5)]),
+        (tapped._add_known, [(2, 3, 4, 5), (2, 2, 4, 5), (2, 3, 4, 5), (2, 3, 4, 5)]),
         (transformations._sum_of_shifts, [(2, 9, 6, 5), (2, 3, 8, 7)]),
         (transformations._taps_gradient, [(2, 9, 6, 5), (2, 3, 8, 7), (2, 3, 6, 5)]),
         (transformations._planes_gradient, [(2, 9, 6, 5), (2, 3, 6, 5)]),
@@ -109,3 +111,54 @@ def test_the_plain_network_computes_the_same():
     plain, ours = plain_seed.PlainSeed(predictor)(**inputs), predictor(inputs)
     for name in ("frames", "states"):
         np.testing.assert_allclose(plain[name], ours[name], rtol=0, atol=1e-4)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("steps", ["first", "later", "all"])
+def test_turned_gradients_are_the_chain_rules(steps):
+    """Gradients of kernel, bias and inputs that are made with arrays in exchanged places, against the backend's."""
+    tensorflow = import_tensorflow()
+    arrays = [random(3, 3, 5, 8), random(8, seed=1)]
+    arrays += [random(2, 6, 4, 2, seed=2)] * (steps != "later")
+    arrays += [random(2, 6, 4, 5, seed=seed) for seed in (3, 4)] * (steps != "first")
+
+    def convolve_with(prepare):
+        def convolve(kernel, bias, *inputs):
+            prepared = prepare(kernel)
+            return tuple(turned.convolve(step, prepared, bias) for step in inputs)
+
+        return tensorflow.function(convolve, autograph=False)
+
+    calls = (lambda kernel: turned.for_sequence(kernel, 2, "float64"), turned.SequenceKernel)
+    arrays[1:] = [array.astype(np.float64) for array in arrays[1:]]
+    ours = values_and_gradients(convolve_with(calls[0]), arrays)
+    arrays[0] = arrays[0].astype(np.float64)
+    theirs = values_and_gradients(convolve_with(calls[1]), arrays)
+    assert len(ours) == len(theirs) == 2 * len(arrays) - 2
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_float32_kernels_keep_the_backends_gradient():
+    """What is promised for float32 is the original's rounding."""
+    assert turned.for_sequence(random(3, 3, 5, 8), 2, "float32").turned is None
+
+
+@pytest.mark.slow
+@on_tensorflow
+def test_mixed_gradients_of_gates_are_near_those_in_float32():
+    """Of a whole sequence under the bfloat16 policy: the same direction, the same length within a tenth."""
+    tensorflow = import_tensorflow()
+    inputs = {name: tensorflow.constant(array[:, :4]) for name, array in golden_recipe.read_inputs().items()}
+    gradients = []
+    for dtype in ("float32", "mixed_bfloat16"):
+        predictor = golden_recipe.make_predictor("cdna", dtype=dtype)
+        with tensorflow.GradientTape() as tape:
+            loss = ops.mean(ops.square(inputs["frames"][:, 1:] - predictor(inputs)["frames"]))
+        named = predictor.backbone.original_variables()
+        kernels = [named[f"state{index}/Gates/weights"].value for index in range(1, 8)]
+        gradients.append([np.asarray(array, np.float64).ravel() for array in tape.gradient(loss, kernels)])
+    for expected, found in zip(*gradients, strict=True):
+        lengths = np.linalg.norm(expected), np.linalg.norm(found)
+        assert lengths[1] == pytest.approx(lengths[0], rel=0.1)
+        assert expected @ found > 0.98 * lengths[0] * lengths[1]
