@@ -1,0 +1,80 @@
+"""How long one batch of candidates takes when its parts run side by side in one compiled call, and when they do not.
+
+Each number of parts has a process of its own graph, all measured in turns:
+
+    python benchmarks/side_by_side.py --precision mixed_bfloat16 --output benchmarks/results/side_by_side.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from visual_foresight import LearnedSimulator, VideoPredictor, unrolling
+from visual_foresight.planners.objectives import PixelDistance
+from visual_foresight.planners.simulation import cost_function
+from visual_foresight.report import versions
+from visual_foresight.speed.imagining import scene
+
+
+def make_costs(predictor: VideoPredictor, parts: list[int], candidates: np.ndarray) -> dict:
+    """A compiled cost function for each number of parts; each has judged the candidates once."""
+    costs = {}
+    for count in parts:
+        unrolling._SIDE_BY_SIDE = count
+        simulator = LearnedSimulator(predictor)
+        costs[count] = cost_function(simulator, scene(simulator), PixelDistance(np.array([16.0, 16.0])))
+        costs[count](candidates)
+    return costs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="push_fast")
+    parser.add_argument("--precision", default="mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--parts", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--candidates", type=int, default=200)
+    parser.add_argument("--horizon", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+
+    predictor = VideoPredictor.from_preset(args.preset, dtype=args.precision)
+    rng = np.random.default_rng(0)
+    candidates = rng.uniform(-1, 1, (args.candidates, args.horizon, 2)).astype(np.float32)
+    costs = make_costs(predictor, args.parts, candidates)
+    seconds: dict[int, list[float]] = {count: [] for count in args.parts}
+    cores: dict[int, list[float]] = {count: [] for count in args.parts}
+    for _ in range(args.rounds):
+        for count, cost in costs.items():
+            processor, wall = time.process_time(), time.perf_counter()
+            cost(candidates)
+            seconds[count].append(time.perf_counter() - wall)
+            cores[count].append((time.process_time() - processor) / seconds[count][-1])
+    leaps = args.candidates * args.horizon // predictor.config.stride
+    rows = {
+        str(count): {
+            "milliseconds": 1e3 * float(np.median(seconds[count])),
+            "milliseconds_a_leap": 1e3 * float(np.median(seconds[count])) / leaps,
+            "cores_busy": float(np.median(cores[count])),
+        }
+        for count in args.parts
+    }
+    sizes = {name: getattr(args, name) for name in ("preset", "precision", "candidates", "horizon", "rounds")}
+    machine = {"date": datetime.date.today().isoformat(), "load": os.getloadavg()[0], "versions": versions()}
+    report = {**machine, **sizes, "stride": predictor.config.stride, "parts": rows}
+    print(json.dumps(report, indent=1))
+    if args.output:
+        temporary = args.output.with_suffix(".part")
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+        temporary.replace(args.output)
+
+
+if __name__ == "__main__":
+    main()
