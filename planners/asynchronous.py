@@ -243,7 +243,7 @@ class AsynchronousMPC:
         """Runs in the planner's thread; reads nothing that `act` changes."""
         began = clock()
         start = start_simulator(self.simulator, context) if start is None else start
-        costs = _Continuations(cost_function(self.simulator, start, Later(self.objective, len(decided))), decided)
+        costs = self._costs_behind(start, decided)
         warm: dict[str, np.ndarray] = {}
         if before is not None:
             executed = first_step - before.first_step
@@ -264,10 +264,4 @@ class AsynchronousMPC:
             for action in decided:
                 start = advance(start, action[None])
             return cost_function(self.simulator, start, self.objective)
-        costs = cost_function(self.simulator, start, Later(self.objective, len(decided)))
-
-        def cost_of_continuations(candidates: np.ndarray) -> np.ndarray:
-            prefix = np.broadcast_to(decided, (len(candidates), *decided.shape))
-            return costs(np.concatenate([prefix, candidates], axis=1))
-
-        return cost_of_continuations
+        return _Continuations(cost_function(self.simulator, start, Later(self.objective, len(decided))), decided)

@@ -33,7 +33,7 @@ class DiscWorld:
 
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def advance(self, finger, disc, actions):
+    def move(self, finger, disc, actions):
         """One control step of K worlds: [K, 2], [K, 2], [K, 2] to the next finger and disc."""
         for _ in range(self.num_substeps):
             finger = np.clip(finger + actions * self.reach / self.num_substeps, 0.0, self.size - 1.0)
@@ -44,7 +44,7 @@ class DiscWorld:
 
     def step(self, action):
         self.finger, self.disc = (
-            values[0] for values in self.advance(self.finger[None], self.disc[None], np.asarray(action)[None])
+            values[0] for values in self.move(self.finger[None], self.disc[None], np.asarray(action)[None])
         )
         return self.observation()
 
@@ -65,7 +65,7 @@ class DiscWorld:
         finger, disc = (np.broadcast_to(part, (len(actions), 2)) for part in start)
         fingers, discs = [], []
         for time in range(actions.shape[1]):
-            finger, disc = self.advance(finger, disc, actions[:, time])
+            finger, disc = self.move(finger, disc, actions[:, time])
             fingers.append(finger)
             discs.append(disc)
         pixels = np.stack(discs, axis=1)[:, :, None].astype(np.float32)

@@ -6,7 +6,9 @@ from concurrent.futures import Executor, Future
 import numpy as np
 import pytest
 from disc_task import GOAL, SMALL, START, push_to
+from gymnasium import spaces
 
+import visual_foresight as vf
 from visual_foresight.planners import CEM, ICEM, AsynchronousMPC, GradientDescent
 from visual_foresight.planners.asynchronous import Later
 from visual_foresight.planners.objectives import PixelDistance
@@ -123,6 +125,52 @@ def test_the_search_starts_from_the_predicted_state(world, simulator):
     truth = simulator.rollout(scene, np.concatenate([decided[:2], plans[2].actions])[None])
     later = Rollout(truth.actions[:, 2:], states=truth.states[:, 2:], pixels=truth.pixels[:, 2:])
     assert push_to()(later)[0] == pytest.approx(plans[2].cost, abs=1e-3)
+
+
+def test_decided_steps_are_imagined_once_where_the_simulator_can(disc_world):
+    """The same plan as behind every candidate, but rollouts begin after the decided steps and are as long as plans."""
+
+    class Advancing(disc_world):
+        lengths = ()
+
+        def advance(self, start, actions):
+            finger, disc = self.move(start[0][None], start[1][None], actions)
+            return finger[0], disc[0]
+
+        def rollout(self, start, actions, outputs=("states", "pixels")):
+            self.lengths += (actions.shape[1],)
+            return super().rollout(start, actions, outputs)
+
+    plans = []
+    for kind in (disc_world, Advancing):
+        simulator, executor = kind(finger=(0.0, 0.0), disc=(0.0, 0.0)), ByHand(automatic_after=1)
+        control = controller(simulator, executor)
+        same = disc_world(**START)
+        play(same, control, executor, 5)
+        plans.append(control.last_plan)
+    np.testing.assert_allclose(plans[0].actions, plans[1].actions, atol=1e-5)
+    assert set(simulator.lengths) == {SMALL["horizon"]}
+
+
+def test_decided_steps_may_end_within_a_leap():
+    """Two decided steps, leaps of three: behind every candidate they would not be whole leaps."""
+    config = vf.PredictorConfig(
+        backbone="fast", stride=3, context_frames=1, image_height=16, image_width=16, action_size=2, state_size=2,
+        num_masks=2, width=0.25, kernel_size=5,
+    )  # fmt: skip
+    executor = ByHand(automatic_after=1)
+    planner = CEM(horizon=3, num_candidates=4, num_iterations=1, num_elites=2)
+    space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    simulator = vf.LearnedSimulator(vf.VideoPredictor(config))
+    control = AsynchronousMPC(
+        simulator, planner, PixelDistance([[8.0, 8.0]]), action_space=space, rng=0, latency_steps=2,
+        context_frames=1, executor=executor,
+    )  # fmt: skip
+    seen = {"image": np.zeros((16, 16, 3), np.uint8), "state": np.zeros(2, np.float32)}
+    for _ in range(4):
+        control.act(seen, pixels=np.array([[4.0, 5.0]]))
+        executor.tick()
+    assert control.last_plan.actions.shape == (3, 2)
 
 
 def test_act_returns_while_a_slow_model_is_still_thinking(world, simulator):
