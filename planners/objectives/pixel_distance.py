@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
-from visual_foresight.planners.objectives.maps import checked_pixels, expected_distances
+from visual_foresight.planners.objectives.maps import checked_pixels, expected_distances, expected_pixels
 from visual_foresight.planners.objectives.objective import require_field
 from visual_foresight.planners.objectives.stepwise import StepwiseObjective
 from visual_foresight.planners.settings import require_number
@@ -27,6 +27,9 @@ class PixelDistance(StepwiseObjective):
         terminal_weight: weight of the last step; the others have 1.
         scale: distances are divided by it [px]: 1 leaves pixels.
         smooth: distance ``sqrt(d**2 + smooth**2) - smooth`` [px]: round near the goal; 0 is the plain distance.
+        spread_weight: what a map counts as: 1 its expected distance, 0 the distance of its expected place, between them
+            their mixture. An expected distance charges a push for the blur it brings, so that near the goal standing
+            still looks better than any push.
         indices: which P of the rollout's designated pixels the goals belong to; None: it follows exactly these P.
         pixel_weights: [P] how much each pixel counts, for example how well it was found
             (:class:`RegistrationTracker`); only ratios matter. None: all alike.
@@ -45,6 +48,7 @@ class PixelDistance(StepwiseObjective):
         *,
         scale: float = 1.0,
         smooth: float = 0.0,
+        spread_weight: float = 1.0,
         indices: Sequence[int] | None = None,
         pixel_weights: Sequence[float] | np.ndarray | None = None,
     ) -> None:
@@ -53,9 +57,11 @@ class PixelDistance(StepwiseObjective):
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
         require_number("scale", scale, 0.0, open_low=True)
         require_number("smooth", smooth, 0.0)
+        require_number("spread_weight", spread_weight, 0.0, 1.0)
         self.indices = None if indices is None else tuple(int(index) for index in indices)
         if self.indices is not None and (len(self.indices) != len(self.goals) or min(self.indices) < 0):
             raise ValueError(f"indices {self.indices} must name one pixel for each of {len(self.goals)} goals, from 0")
+        self.spread_weight = float(spread_weight)
         self.terminal_weight, self.scale, self.smooth = float(terminal_weight), float(scale), float(smooth)
         self.pixel_weights = None if pixel_weights is None else _shares(pixel_weights, len(self.goals))
 
@@ -63,7 +69,7 @@ class PixelDistance(StepwiseObjective):
         """Mean distance over pixels at each step [K, T'], in units of ``scale``."""
         if rollout.pixel_distributions is not None:
             maps = self._chosen(require_field(rollout, "pixel_distributions", "PixelDistance"))
-            distances = expected_distances(maps, self.goals, self._bend)
+            distances = self._distances_of_maps(maps)
         else:
             pixels = self._chosen(require_field(rollout, "pixels", "PixelDistance"))
             distances = self._bend(safe_norm(pixels - self.goals))
@@ -74,6 +80,14 @@ class PixelDistance(StepwiseObjective):
         counted = [index for index, share in enumerate(self.pixel_weights) if share > 0.0]
         kept = xp.stack([distances[..., index] for index in counted], axis=-1)
         return xp.sum(kept * self.pixel_weights[counted], axis=-1) / self.scale
+
+    def _distances_of_maps(self, maps: Any) -> Any:
+        """[K, T', P] of maps [K, T', P, H, W]."""
+        share = self.spread_weight
+        spread = expected_distances(maps, self.goals, self._bend) if share > 0.0 else 0.0
+        if share == 1.0:
+            return spread
+        return share * spread + (1.0 - share) * self._bend(safe_norm(expected_pixels(maps) - self.goals))
 
     def _bend(self, distances: Any) -> Any:
         if self.smooth == 0.0:

@@ -91,6 +91,7 @@ def test_a_term_without_weight_is_neither_computed_nor_asked_for():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: PixelDistance([1, 2], spread_weight=1.5), r"spread_weight must lie in \[0.0, 1.0\], got 1.5"),
         (lambda: PixelDistance([[1, 2, 3]]), r"goals must be finite pixels \[P, 2\]"),
         (lambda: PixelDistance([[1, np.nan]]), "goals must be finite"),
         (lambda: PixelDistance(GOALS, terminal_weight=0.0), "terminal_weight must lie in"),

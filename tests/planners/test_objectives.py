@@ -45,13 +45,15 @@ def slow_expected_pixel(maps):
     return np.array([(maps * rows).sum(), (maps * cols).sum()]) / maps.sum()
 
 
-def slow_pixel_distance(rollout, terminal_weight=10.0):
+def slow_pixel_distance(rollout, terminal_weight=10.0, spread_weight=1.0):
     distances = np.zeros((K, T))
     for k in range(K):
         for t in range(T):
             for p in range(P):
                 if rollout.pixel_distributions is not None:
-                    distance = slow_expected_distance(rollout.pixel_distributions[k, t, p].astype(float), GOALS[p])
+                    seen = rollout.pixel_distributions[k, t, p].astype(float)
+                    distance = spread_weight * slow_expected_distance(seen, GOALS[p])
+                    distance += (1 - spread_weight) * np.linalg.norm(slow_expected_pixel(seen) - GOALS[p])
                 else:
                     distance = np.linalg.norm(rollout.pixels[k, t, p] - GOALS[p])
                 distances[k, t] += distance / P
@@ -106,6 +108,14 @@ CASES = {
     "pixel distance, terminal 1": (
         lambda: PixelDistance(GOALS, terminal_weight=1.0),
         lambda rollout: slow_pixel_distance(rollout, 1.0),
+    ),
+    "pixel distance, blur for nothing": (
+        lambda: PixelDistance(GOALS, spread_weight=0.0),
+        lambda rollout: slow_pixel_distance(rollout, spread_weight=0.0),
+    ),
+    "pixel distance, blur for a quarter": (
+        lambda: PixelDistance(GOALS, spread_weight=0.25),
+        lambda rollout: slow_pixel_distance(rollout, spread_weight=0.25),
     ),
     "pixel distance, scaled": (lambda: PixelDistance(GOALS, scale=4.0), lambda r: slow_pixel_distance(r) / 4.0),
     "approach": (lambda: Approach(TIP, [2.0, 9.0], index=1, clearance=0.0), slow_approach),

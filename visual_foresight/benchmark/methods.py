@@ -124,7 +124,7 @@ def make_controller(
     return MPC(
         simulator,
         make_planner(settings),
-        _state_objective(simulator, task, settings) if of_state else _pixel_objective(env, goal, settings),
+        _state_objective(simulator, task, settings) if of_state else pixel_objective(env, goal, settings),
         action_space=env.action_space,
         rng=rng,
         replan_interval=settings.replan_interval,
@@ -137,13 +137,14 @@ def make_controller(
     )
 
 
-def _pixel_objective(env: Any, goal: np.ndarray, settings: ControlSettings) -> Any:
+def pixel_objective(env: Any, goal: np.ndarray, settings: ControlSettings) -> Any:
+    """The designated pixel at its goal, and the way of the finger to the place behind the object."""
     from visual_foresight.planners.objectives import Approach, PixelDistance, WeightedSum
 
     scale = env.camera.height / 64
     mapping = tip_homography(env)
     terms: dict[str, Any] = {
-        "distance": PixelDistance(goal, settings.terminal_weight, scale=scale),
+        "distance": PixelDistance(goal, settings.terminal_weight, scale=scale, spread_weight=settings.spread_weight),
         "approach": Approach(mapping, goal, offset=OFFSET * scale, clearance=CLEARANCE * scale, scale=scale),
     }
     return WeightedSum(terms, {"approach": settings.approach_weight})

@@ -28,6 +28,7 @@ class ControlSettings:
         action_repeat: steps for which a planned action is held.
         replan_interval: steps executed of each plan; by default 3, or the whole plan if it is shorter.
         terminal_weight: weight of a plan's last step; the others have 1.
+        spread_weight: 1 charges a map for its blur, 0 looks at its mean only; see `PixelDistance`.
         approach_weight: weight of the pusher's way to the place behind the object.
         stop_distance: the controller stands still this near to the goal [px].
         deadline_ms: time for one decision [ms], or None.
@@ -43,6 +44,7 @@ class ControlSettings:
     action_repeat: int = 3
     replan_interval: int = 3
     terminal_weight: float = 1.0
+    spread_weight: float = 1.0
     approach_weight: float = 0.5
     stop_distance: float = 1.5
     deadline_ms: float | None = None

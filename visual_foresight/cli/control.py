@@ -64,6 +64,9 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         "--terminal_weight", type=float, default=usual.terminal_weight, help="weight of a plan's last step"
     )
     group.add_argument(
+        "--spread_weight", type=float, default=usual.spread_weight, help="how much the blur of a map counts, 0 to 1"
+    )
+    group.add_argument(
         "--approach_weight", type=float, default=usual.approach_weight, help="weight of going behind the object"
     )
     group.add_argument(
