@@ -75,6 +75,20 @@ def seed_inference(results: Figures) -> str:
     return f"{facts['speedup']:.2f}x; {facts['psnr_between_db']:.1f} dB between their frames"
 
 
+def seed_training(results: Figures) -> str:
+    words = []
+    for batch in (8, 32):
+        if f"training-{batch}" in results:
+            speed = results[f"training-{batch}"]["speed"]["bfloat16"]
+            ratios = speed["speedup_wall"], speed["speedup_processor"]
+            words.append(f"batch {batch}: {ratios[0]:.2f}x on the wall, {ratios[1]:.2f}x in processor time")
+    return "; ".join(words)
+
+
+def on_h200(results: Figures) -> str:
+    raise KeyError("no result of that machine has a format yet")
+
+
 def shards(results: Figures) -> str:
     found = measurement(results, "data, raw shards")
     spent = found["facts"]["frames_per_processor_second"]
@@ -100,6 +114,13 @@ ROWS = (
         "`seed` inference, bfloat16 against float32", ">= 1.8x, within 0.5 dB", "bench", seed_inference, "seed_speed.md"
     ),
     Row(
+        "`seed` training step, length 10, against plain float32 layers",
+        ">= 2x",
+        "seed-speed",
+        seed_training,
+        "seed_speed.md",
+    ),
+    Row(
         "share of a decision inside the network",
         ">= 90 %",
         "bench",
@@ -110,6 +131,8 @@ ROWS = (
         "windows of 10 from 64x64 TFRecord shards", ">= 25,000 frames/s", "data", shards, "encoding raw, read in place"
     ),
     Row("the same, against `fast` training", "never the bottleneck", "bench", keeps_up, "both in one run"),
+    Row("H200: decision, `seed` bfloat16 / `fast`", "p95 <= 100 ms / <= 10 ms", "h200", on_h200, "none was at hand"),
+    Row("H200: `seed` training, batch 32", ">= 30 % of the matrix product peak", "h200", on_h200, "none was at hand"),
 )
 
 COMPARED = ("planner", "solve", "outside the cost", "evaluated", "best found", "answered")
