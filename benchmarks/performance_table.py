@@ -138,23 +138,21 @@ ROWS = (
 COMPARED = ("planner", "solve", "outside the cost", "evaluated", "best found", "answered")
 
 
-def newest(kind: str, folder: Path = RESULTS) -> tuple[Path, Figures] | None:
-    """Return the newest result of a kind: names begin with their date."""
-    files = sorted(folder.glob(f"*-{kind}.json"))
-    return (files[-1], json.loads(files[-1].read_text(encoding="utf-8"))) if files else None
+def newest(row: Row, folder: Path = RESULTS) -> tuple[str, str]:
+    """Return the newest value of a row and its file: names begin with their date, and not every run measures all."""
+    for path in sorted(folder.glob(f"*-{row.kind}.json"), reverse=True):
+        try:
+            return row.read(json.loads(path.read_text(encoding="utf-8"))), f"`{path.name}`"
+        except KeyError:
+            continue
+    return MISSING, "-"
 
 
 def targets_table(folder: Path = RESULTS) -> str:
     """Return the table of targets."""
     lines = ["| figure | target | measured | how | result |", "|---|---|---|---|---|"]
     for row in ROWS:
-        found = newest(row.kind, folder)
-        value, source = MISSING, "-"
-        if found is not None:
-            try:
-                value, source = row.read(found[1]), f"`{found[0].name}`"
-            except KeyError:
-                pass
+        value, source = newest(row, folder)
         lines.append(f"| {row.figure} | {row.target} | {value} | {row.how} | {source} |")
     return "\n".join(lines)
 
