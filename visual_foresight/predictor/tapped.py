@@ -84,8 +84,10 @@ def _shares(num_known: int, rectified: bool) -> Callable:
 def _taps(kernels: Any, shares: Any, num_known: int) -> Any:
     """Kernels [B, K*K, M] and shares [B, L, H, W] to the taps of each pixel, [B, K*K, H, W]."""
     length = kernels.shape[1]
-    nothing = ops.zeros_like(kernels[:, :, :1])
-    still = nothing + ops.reshape(ops.one_hot(length // 2, length, dtype="float32"), (1, length, 1))
+    # Made from the shares, because there may be no kernel at all: with one mask the original drops its only one.
+    still = ops.reshape(ops.one_hot(length // 2, length, dtype="float32"), (1, length, 1))
+    still = still + ops.zeros_like(shares[:, :1, 0, :1])  # [B, K*K, 1]
+    nothing = ops.zeros_like(still)
     kernels = ops.concatenate([still] + [nothing] * (num_known - 1) + [kernels], axis=-1)  # [B, K*K, L]
     num_layers, *size = shares.shape[1:]
     taps = ops.matmul(kernels, ops.reshape(shares, (-1, num_layers, math.prod(size))))
