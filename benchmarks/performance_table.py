@@ -82,6 +82,8 @@ def seed_training(results: Figures) -> str:
             speed = results[f"training-{batch}"]["speed"]["bfloat16"]
             ratios = speed["speedup_wall"], speed["speedup_processor"]
             words.append(f"batch {batch}: {ratios[0]:.2f}x on the wall, {ratios[1]:.2f}x in processor time")
+    if not words:
+        raise KeyError("training")
     return "; ".join(words)
 
 

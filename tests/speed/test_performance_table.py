@@ -47,8 +47,14 @@ def test_every_row_reads_what_bench_writes(script, tmp_path):
     ]
     for kind in ("bench", "data"):
         (tmp_path / f"2026-11-22-{kind}.json").write_text(json.dumps({"measurements": rows}))
+    speed = {"bfloat16": {"speedup_wall": 1.5, "speedup_processor": 2.04}}
+    (tmp_path / "2026-11-22-seed-speed.json").write_text(json.dumps({"training-32": {"speed": speed}}))
+    # A later run that measured less does not hide what an earlier one found.
+    (tmp_path / "2026-11-23-bench.json").write_text(json.dumps({"measurements": rows[:1]}))
     table = script.targets_table(tmp_path)
-    assert script.MISSING not in table
+    missing = [line for line in table.splitlines() if script.MISSING in line]
+    assert len(missing) == 2 and all(line.startswith("| H200") for line in missing)
+    assert "batch 32: 1.50x on the wall, 2.04x in processor time" in table and "120x" in table
     assert "p50 0.60 s, p95 0.80 s" in table and "20x what" in table
 
 
