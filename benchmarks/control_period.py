@@ -27,6 +27,7 @@ from visual_foresight.cli.control import load_tasks
 from visual_foresight.envs.tasks import SUCCESS_PIXELS
 from visual_foresight.planners import AsynchronousMPC
 from visual_foresight.report import versions
+from visual_foresight.video_files import write_text
 
 
 def make_asynchronous(
@@ -119,9 +120,7 @@ def main() -> None:
     machine = {"date": datetime.date.today().isoformat(), "load": os.getloadavg()[0], "versions": versions()}
     report = {**machine, **settings_used, "controllers": results}
     if args.output:
-        temporary = args.output.with_suffix(".part")
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-        temporary.replace(args.output)
+        write_text(args.output, json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from visual_foresight.planners.objectives import PixelDistance
 from visual_foresight.planners.simulation import cost_function
 from visual_foresight.report import versions
 from visual_foresight.speed.imagining import scene
+from visual_foresight.video_files import write_text
 
 
 def make_costs(predictor: VideoPredictor, parts: list[int], candidates: np.ndarray) -> dict:
@@ -71,9 +72,7 @@ def main() -> None:
     report = {**machine, **sizes, "stride": predictor.config.stride, "parts": rows}
     print(json.dumps(report, indent=1))
     if args.output:
-        temporary = args.output.with_suffix(".part")
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-        temporary.replace(args.output)
+        write_text(args.output, json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
