@@ -72,8 +72,8 @@ def weighted_frame_errors(frames: Any, predicted: Any, weights: Any) -> Any:
 def coarse_frame_errors(frames: Any, predicted: Any) -> Any:
     """Mean squared errors of every frame seen ever more blurred, summed over three scales.
 
-    At full resolution an object that is put down two pixels beside its place costs as much as one that is twenty pixels
-    off, and less where it is smeared; so kernels learn to smear. Of blurred pictures the error grows with the distance.
+    At full resolution an object that is put down wholly beside its place costs the same however far off it is, and less
+    where it is smeared; so kernels learn to smear. Of blurred pictures the error grows with the distance.
     Each scale averages 4 x 4 pixels of the one before at every second pixel; borders repeat nothing and count less.
 
     Args:
