@@ -76,19 +76,28 @@ def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: 
     stride, size = predictor.config.stride, predictor.config.action_size
 
     def roll(carry: Any, frame: Any, state: Any, plan: Any, maps: Any = None) -> dict[str, Any]:
+        scene = {"carry": carry, "frame": frame} if maps is None else {"carry": carry, "frame": frame, "maps": maps}
         if plan.shape[0] > _UNROLLED:
-            return pick(scan(functools.partial(advance, last=False), branched(carry, frame, state, maps, plan), plan))
-        parts = [pick(_unrolled(advance, branched(carry, frame, state, maps, part), part)) for part in _parts(plan)]
+            moment = {**branched(scene, plan), "state": branch(state, plan)}
+            return pick(scan(functools.partial(advance, last=False), moment, plan))
+        parts = []
+        for part in _parts(plan):
+            moment = scene if predictor.shares_scene else branched(scene, part)
+            parts.append(pick(_unrolled(advance, {**moment, "state": branch(state, part)}, part)))
         return tree.map_structure(lambda *values: ops.concatenate(values, axis=1), *parts)
 
-    def branched(carry: Any, frame: Any, state: Any, maps: Any, plan: Any) -> dict[str, Any]:
-        def branch(tensor: Any) -> Any:
-            return ops.broadcast_to(tensor, (plan.shape[1], *tensor.shape[1:]))
+    def branch(tensor: Any, plan: Any) -> Any:
+        return ops.broadcast_to(tensor, (plan.shape[1], *tensor.shape[1:]))
 
-        moment = {"carry": tree.map_structure(branch, carry), "frame": branch(frame), "state": branch(state)}
-        if maps is not None:
-            moment["maps"] = branch(maps)
-        return moment
+    def branched(scene: dict[str, Any], plan: Any) -> dict[str, Any]:
+        """The scene once for each candidate, but for what no step changes: that is read by all from one place."""
+        repeated = tree.map_structure(functools.partial(branch, plan=plan), scene)
+        return {**repeated, "carry": kept(repeated["carry"], scene["carry"])}
+
+    def kept(carry: dict[str, Any], unchanged: dict[str, Any]) -> dict[str, Any]:
+        """The carry, with what no step changes taken from another."""
+        same = predictor.unchanging(unchanged)
+        return {**carry, **same, "recurrent": {**carry["recurrent"], **same.get("recurrent", {})}}
 
     def pick(series: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -113,6 +122,7 @@ def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: 
         if not whole_leaps:
             full = row[:, -1] == stride
             following = tree.map_structure(lambda new, old: _choose(full, new, old), following, moment)
+            following["carry"] = kept(following["carry"], carry)
         outputs = {name: _read(name, prediction) for name in wanted}
         if "states" in wanted and (whole_leaps or stride > 1):
             path = prediction.state[:, None] if stride == 1 else predictor.robot_path(action, moment["state"])

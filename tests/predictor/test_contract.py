@@ -94,6 +94,33 @@ def test_step_keeps_its_contract(backbone, transformation, use_state):
 
 
 @pytest.mark.parametrize("backbone,transformation,use_state", COMBINATIONS)
+def test_one_scene_serves_many_futures(backbone, transformation, use_state):
+    """A scene of leading axis 1 beside three actions predicts what the repeated scene does, for two steps."""
+    predictor = shared_predictor(backbone, transformation, use_state)
+    if not predictor.shares_scene:
+        assert predictor.unchanging({}) == {}
+        return
+    frames, actions, states = make_sequence(batch=3)
+    maps = np.zeros((1, HEIGHT, WIDTH, 1), np.float32)
+    maps[0, 3, 4] = 1.0
+    frame, state = frames[:1, 0], np.repeat(states[:1, 0], 3, axis=0)
+    shared = predictor.initial_carry(frame, state[:1], maps)
+    repeated = {"carry": shared, "frame": frame, "maps": maps}
+    repeated = tree.map_structure(lambda value: np.repeat(np.asarray(value), 3, axis=0), repeated)
+    ours, theirs = (shared, frame, maps), (repeated["carry"], repeated["frame"], repeated["maps"])
+    for time in range(2):
+        steps = [predictor.step(carry, frame, actions[:, time], state, maps) for carry, frame, maps in (ours, theirs)]
+        for name in ("frame", "maps", "state"):
+            found, expected = (np.asarray(getattr(step[1], name)) for step in steps)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        ours, theirs = ((carry, step.frame, step.maps) for carry, step in steps)
+    before, after = predictor.unchanging(shared), predictor.unchanging(ours[0])
+    assert tree.flatten(before), "something is computed from the first frame once"
+    for old, new in zip(tree.flatten(before), tree.flatten(after), strict=True):
+        np.testing.assert_array_equal(np.asarray(old), np.asarray(new))
+
+
+@pytest.mark.parametrize("backbone,transformation,use_state", COMBINATIONS)
 def test_head_outputs_have_the_promised_shapes(backbone, transformation, use_state):
     """As many masks as layers, as many parameters as the transformation asks for, an image where one is due."""
     predictor = shared_predictor(backbone, transformation, use_state)

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from visual_foresight.backend import backend_name, import_tensorflow
-from visual_foresight.predictor import fusing, layers, tapped, transformations, turned
+from visual_foresight.predictor import fusing, layers, separable, tapped, transformations, turned
 
 on_tensorflow = pytest.mark.skipif(backend_name() != "tensorflow", reason="chains are fused on TensorFlow only")
 
@@ -39,6 +39,10 @@ def values_and_gradients(function, arrays):
         (layers._fused_next_cell, [(2, 4, 4, 12), (2, 4, 4, 3)]),
         (layers._fused_first_cell, [(2, 4, 4, 12)]),
         (tapped._shares(2, True), [(2, 6, 4, 5)]),
+        (separable._softmax_planes, [(2, 6, 4, 5)]),
+        (separable._blend_colours, [(2, 6, 4, 5), (2, 2, 4, 4, 5), (2, 4, 3, 5), (2, 4, 3, 5), (1, 1, 6, 1)]),
+        (separable._blend_colours, [(2, 5, 4, 5), (2, 2, 4, 3, 5), (2, 4, 3, 5), (2, 4, 3, 5), (2, 4, 3, 5)]),
+        (separable._blend_maps, [(2, 5, 4, 5), (2, 2, 4, 4, 5), (2, 4, 1, 5), (2, 4, 1, 5)]),
         (tapped._add_known, [(2, 3, 4, 5), (2, 2, 4, 5), (2, 3, 4, 5), (2, 3, 4, 5)]),
         (transformations._sum_of_shifts, [(2, 9, 6, 5), (2, 3, 8, 7)]),
         (transformations._taps_gradient, [(2, 9, 6, 5), (2, 3, 8, 7), (2, 3, 6, 5)]),

@@ -39,6 +39,9 @@ class HeadOutputs(NamedTuple):
 #   robot_path(action [B,J,A], robot_state [B,S]) -> [B,J,S], the robot states inside the leap, normalised.
 #   state_feedback: "first" | "context"       until when the true robot state is fed: the first step only (the
 #       original), or all context steps.
+#   unchanging: tuple of names, or None       entries of the recurrent state that no step changes. A backbone that gives
+#       them takes frame and recurrent state of leading axis 1 beside actions and robot states of leading axis B: one
+#       scene with many futures. With None (the default) the scene is repeated for each future.
 #
 # Frames are float in [0, 1]. The layer's dtype policy rules its arithmetic; what it returns may have the compute type:
 # the compositor works in float32.

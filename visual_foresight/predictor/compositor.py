@@ -69,7 +69,8 @@ def composite(
 
     Args:
         outputs: what the backbone said.
-        frame: [B, H, W, 3] float32 in [0, 1], the frame that is moved.
+        frame: [B, H, W, 3] float32 in [0, 1], the frame that is moved. Frames and maps may have the leading axis 1
+            beside outputs of leading axis B.
         config: the predictor's config.
         style: the backbone's style.
         first_frame: [B, H, W, 3], needed where `style.first_frame`.
@@ -77,83 +78,63 @@ def composite(
         first_maps: [B, H, W, P], where the same pixels were in the first frame; None: taken from `maps`.
         maps_only: the caller needs no frame; separable kernels then leave it out.
     """
-    shares = separable.layer_shares(outputs.mask_logits, style.relu_masks)  # [B, L, H, W]
-    masks = ops.transpose(shares, (0, 2, 3, 1))
     moves = transformations.operators(outputs.parameters, config, style)
+    layers = _known_layers(outputs, frame, first_frame, config, style)
+    known = None if maps is None else _known_maps(maps, first_maps, config, style)
+    logits = outputs.mask_logits
     if style.separable:
-        return _compose_separable(outputs, moves, masks, (frame, first_frame), (maps, first_maps), style, maps_only)
-    num_known = num_layers(config, style) - transformations.num_transformed(config, style)
-    if config.transformation == "cdna":
-        return _compose_tapped(outputs, moves, (frame, first_frame), (maps, first_maps), config, style)
-    known = masks[..., :num_known]
-    images = frame if maps is None else ops.concatenate([frame, maps], axis=-1)
-    moved = transformations.blend(moves, masks[..., num_known:], images, config, style)
+        masks = _masks(logits, style)  # computed only where somebody reads them: graphs leave out what nobody does
+        composed = separable.compose(moves, logits, layers, known, style.padding, maps_only=maps_only)
+    elif config.transformation == "cdna":
+        *composed, masks = tapped.compose(
+            moves, logits, layers, known, padding=style.padding, rectified=style.relu_masks
+        )
+    else:
+        masks = _masks(logits, style)
+        composed = _compose(moves, masks, layers, known, config, style)
+    next_frame, next_maps = composed
+    return Composite(next_frame, None if maps is None else normalise_maps(next_maps, maps), masks)
 
-    layers = [frame]
-    if style.first_frame:
-        layers.append(first_frame)
+
+def _masks(logits: Any, style: Style) -> Any:
+    """[B, H, W, L] float32."""
+    return ops.transpose(separable.layer_shares(logits, style.relu_masks), (0, 2, 3, 1))
+
+
+def _known_layers(outputs: HeadOutputs, frame: Any, first_frame: Any, config: PredictorConfig, style: Style) -> list:
+    """What is not moved, in the order of the masks: [B, H, W, 3] float32, but colours of a palette are [1, 1, 1, 3]."""
+    layers = [frame, first_frame] if style.first_frame else [frame]
     painted = num_painted(config, style)
     if painted:
         generated = ops.cast(outputs.generated, "float32")
         layers += [generated[..., 3 * index : 3 * index + 3] for index in range(painted)]
-    next_frame = moved[..., :3]
-    for index, layer in enumerate(layers):
-        next_frame = next_frame + known[..., index : index + 1] * layer
-    if maps is None:
-        return Composite(next_frame, None, masks)
+    return layers
 
-    still = known[..., :1]
-    if painted:
-        # A painted pixel says nothing about where an object went: its share stays with the previous map.
-        still = still + ops.sum(known[..., -painted:], axis=-1, keepdims=True)
-    next_maps = moved[..., 3:] + still * maps
+
+def _known_maps(maps: Any, first_maps: Any, config: PredictorConfig, style: Style) -> list:
+    """Maps [B, H, W, P] of the known layers; a style may leave out those of the painted ones, which come last."""
+    known = [maps]
     if style.first_frame:
-        next_maps = next_maps + known[..., 1:2] * (maps if first_maps is None else first_maps)
-    return Composite(next_frame, normalise_maps(next_maps, maps), masks)
+        known.append(maps if first_maps is None else first_maps)
+    return known + [maps] * (num_painted(config, style) if style.painted_keeps_map else 0)
 
 
-def _compose_separable(
-    outputs: HeadOutputs,
-    moves: Any,
-    masks: Any,
-    frames: tuple[Any, Any],
-    maps: tuple[Any, Any],
-    style: Style,
-    maps_only: bool,
-) -> Composite:
-    """The same sums in the layout, and as the fused loops, that separable kernels want."""
-    layers = (*frames, ops.cast(outputs.generated, "float32"))
-    if maps[0] is None:
-        frame, _ = separable.compose(moves, outputs.mask_logits, layers, None, style.padding)
-        return Composite(frame, None, masks)
-    known = (maps[0], maps[0] if maps[1] is None else maps[1])
-    frame, moved = separable.compose(moves, outputs.mask_logits, layers, known, style.padding, maps_only=maps_only)
-    return Composite(frame, normalise_maps(moved, maps[0]), masks)
-
-
-def _compose_tapped(
-    outputs: HeadOutputs,
-    moves: Any,
-    frames: tuple[Any, Any],
-    maps: tuple[Any, Any],
-    config: PredictorConfig,
-    style: Style,
-) -> Composite:
-    """The same sums on planes and as fused loops, for kernels of the whole image."""
-    layers = list(frames if style.first_frame else frames[:1])
-    painted = num_painted(config, style)
-    layers += [outputs.generated[..., 3 * index : 3 * index + 3] for index in range(painted)]
-    known = None if maps[0] is None else (maps[0], maps[0] if maps[1] is None else maps[1])
-    frame, moved, masks = tapped.compose(
-        moves,
-        outputs.mask_logits,
-        layers,
-        known,
-        num_painted=painted,
-        padding=style.padding,
-        rectified=style.relu_masks,
-    )
-    return Composite(frame, None if maps[0] is None else normalise_maps(moved, maps[0]), masks)
+def _compose(
+    moves: Any, masks: Any, layers: list, known_maps: list | None, config: PredictorConfig, style: Style
+) -> tuple[Any, Any]:
+    """The next frame and maps, not normalised, as the equation reads."""
+    num_known = len(layers)
+    images = layers[0] if known_maps is None else ops.concatenate([layers[0], known_maps[0]], axis=-1)
+    moved = transformations.blend(moves, masks[..., num_known:], images, config, style)
+    frame = moved[..., :3]
+    for index, layer in enumerate(layers):
+        frame = frame + masks[..., index : index + 1] * layer
+    if known_maps is None:
+        return frame, None
+    maps = moved[..., 3:]
+    for index, known in enumerate(known_maps):
+        maps = maps + masks[..., index : index + 1] * known
+    return frame, maps
 
 
 def normalise_maps(maps: Any, previous: Any) -> Any:

@@ -52,6 +52,8 @@ class FastBackbone(layers.Layer):
         # Keras would round positions and states to the compute type on the way in.
         super().__init__(dtype=dtype, name=name, autocast=False)
         self.config = config
+        # The robot makes many futures of one scene; a predictor blind to it has one future only, which is repeated.
+        self.unchanging = ("first",) if config.use_state else None
         separable = config.transformation == "cdna"
         self.style = Style(identity_bias=0.0 if separable else 2.0, separable=separable, palette=_NUM_COLOURS)
         self._fine, self._coarse, self._last = (_channels(count, config.width) for count in _CHANNELS)
@@ -174,13 +176,12 @@ class FastBackbone(layers.Layer):
         action = ops.reshape(action, (-1, self.config.stride, self.config.action_size))
         path = self.robot_path(action, robot_state)
         conditions = self._robot_conditions(action, robot_state, path[:, -1])
-        inputs = space_to_depth(ops.cast(frame, self.compute_dtype), _STEM)
-        points = None
+        scene = space_to_depth(ops.cast(frame, self.compute_dtype), _STEM)
+        points = maps = None
         if self.config.use_state:
             points = self._robot_points(ops.concatenate([robot_state[:, None], path], axis=1))
-            maps = self._position_maps(points, frame.shape[1:3])
-            inputs = ops.concatenate([inputs, ops.cast(maps, self.compute_dtype)], axis=-1)
-        fine = self.encode_frame(inputs) + recurrent["first"] + self.encode_memory(recurrent["fine"])
+            maps = ops.cast(self._position_maps(points, frame.shape[1:3]), self.compute_dtype)
+        fine = self._encode(scene, maps) + recurrent["first"] + self.encode_memory(recurrent["fine"])
         if self.config.use_state:
             fine = fine + self._spread(self.condition_fine, conditions)
         fine = ops.relu(fine)
@@ -192,12 +193,25 @@ class FastBackbone(layers.Layer):
         features = ops.relu(features)
         features = ops.relu(features + self.refine(features))
         outputs = HeadOutputs(
-            mask_logits=depth_to_space(self.mask_head(features), _STEM),
+            # By way of [B, L, H, W], as the compositor wants them: turned there and back, they are copied once less.
+            mask_logits=ops.transpose(depth_to_planes(self.mask_head(features), _STEM), (0, 2, 3, 1)),
             generated=ops.sigmoid(self.colours)[None, None, None],
             parameters=self._parameters(features, points, conditions),
             next_state=path[:, -1],
         )
         return outputs, {"first": recurrent["first"], "fine": memory}
+
+    def _encode(self, scene: Any, maps: Any) -> Any:
+        """`encode_frame` of the picture and the robot's position maps; one picture with many maps is read once."""
+        if maps is None:
+            return self.encode_frame(scene)
+        if scene.shape[0] != 1 or maps.shape[0] == 1:
+            return self.encode_frame(ops.concatenate([scene, maps], axis=-1))
+        kernel = ops.cast(self.encode_frame.kernel, self.compute_dtype)
+        depth = scene.shape[-1]
+        seen = ops.conv(scene, kernel[:, :, :depth], padding="same")
+        seen = seen + ops.cast(self.encode_frame.bias, self.compute_dtype)
+        return seen + ops.conv(maps, kernel[:, :, depth:], padding="same")
 
     def _robot_conditions(self, action: Any, robot_state: Any, next_state: Any) -> Any:
         """[B, R] float32: what the robot is doing."""
@@ -306,10 +320,14 @@ class FastBackbone(layers.Layer):
 
 
 def space_to_depth(images: Any, block: int) -> Any:
-    """[B, H, W, C] to [B, H/block, W/block, block*block*C]."""
+    """[B, H, W, C] to [B, H/block, W/block, block*block*C].
+
+    By way of [B, H, C, W], as the compositor leaves its frames: turned there and back, a graph copies them once less.
+    """
     height, width, channels = images.shape[1:]
-    images = ops.reshape(images, (-1, height // block, block, width // block, block, channels))
-    images = ops.transpose(images, (0, 1, 3, 2, 4, 5))
+    images = ops.transpose(images, (0, 1, 3, 2))
+    images = ops.reshape(images, (-1, height // block, block, channels, width // block, block))
+    images = ops.transpose(images, (0, 1, 4, 2, 5, 3))
     return ops.reshape(images, (-1, height // block, width // block, block * block * channels))
 
 
@@ -320,6 +338,15 @@ def depth_to_space(images: Any, block: int) -> Any:
     images = ops.reshape(images, (-1, height, width, block, block, channels))
     images = ops.transpose(images, (0, 1, 3, 2, 4, 5))
     return ops.reshape(images, (-1, height * block, width * block, channels))
+
+
+def depth_to_planes(images: Any, block: int) -> Any:
+    """[B, H, W, block*block*C] to [B, C, H*block, W*block]: `depth_to_space` with the channels in front."""
+    height, width, depth = images.shape[1:]
+    channels = depth // block**2
+    images = ops.reshape(images, (-1, height, width, block, block, channels))
+    images = ops.transpose(images, (0, 5, 1, 3, 2, 4))
+    return ops.reshape(images, (-1, channels, height * block, width * block))
 
 
 def _centres(size: int) -> Any:

@@ -38,16 +38,18 @@ def fuse(function: Callable) -> Callable:
     return _compiled_when_called(function, _compile)
 
 
-def fuse_with_gradient(function: Callable) -> Callable:
+def fuse_with_gradient(function: Callable, gradient: Callable | None = None) -> Callable:
     """Compile a chain and its gradient, which computes the chain anew: that costs less than to store what is between.
 
     Args:
         function: pure function of float tensors (positional) that returns one tensor or a tuple.
+        gradient: function of the tensors and what comes from above, to the list of the tensors' gradients; for chains
+            whose derived gradient is slow, as that of many slices is. None: derived.
 
     Returns:
         The same function.
     """
-    return _compiled_when_called(function, _with_gradient)
+    return _compiled_when_called(function, functools.partial(_with_gradient, gradient=gradient))
 
 
 def _compiled_when_called(function: Callable, compile_with: Callable[[Callable], Callable]) -> Callable:
@@ -69,17 +71,21 @@ def _compile(function: Callable) -> Callable:
     return backend.import_tensorflow().function(function, jit_compile=True, autograph=False)
 
 
-def _with_gradient(function: Callable) -> Callable:
+def _with_gradient(function: Callable, gradient: Callable | None) -> Callable:
     tensorflow = backend.import_tensorflow()
     forward = _compile(function)
 
-    @_compile
-    def backward(tensors: tuple, upstream: tuple) -> list:
+    def derived(tensors: tuple, upstream: tuple) -> list:
         with tensorflow.GradientTape() as tape:
             tape.watch(tensors)
             outputs = function(*tensors)
         upstream = upstream if isinstance(outputs, tuple) else upstream[0]
         return tape.gradient(outputs, list(tensors), output_gradients=upstream)
+
+    def written(tensors: tuple, upstream: tuple) -> list:
+        return gradient(*tensors, *upstream)
+
+    backward = _compile(derived if gradient is None else written)
 
     @tensorflow.custom_gradient
     def call(*tensors: Any) -> Any:

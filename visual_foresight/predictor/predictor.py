@@ -111,6 +111,21 @@ class VideoPredictor(keras.Model):
         fields["statistics"] = Statistics.from_json(fields["statistics"])
         return cls(**fields)
 
+    @property
+    def shares_scene(self) -> bool:
+        """Whether `step` takes one scene beside many actions."""
+        return getattr(self.backbone, "unchanging", None) is not None
+
+    def unchanging(self, carry: dict[str, Any]) -> dict[str, Any]:
+        """The entries of a carry that no step changes, nested as there: one copy serves many futures."""
+        if not self.shares_scene:
+            return {}
+        recurrent = {name: carry["recurrent"][name] for name in self.backbone.unchanging}
+        return {
+            "recurrent": recurrent,
+            **{name: carry[name] for name in ("first_frame", "first_maps") if name in carry},
+        }
+
     # ---- one step ---------------------------------------------------------------------------------------------
 
     def initial_carry(self, frame: Any, state: Any, maps: Any = None) -> dict[str, Any]:
@@ -147,7 +162,8 @@ class VideoPredictor(keras.Model):
 
         Args:
             carry: from `initial_carry` or the step before.
-            frame: [B, H, W, 3] float32 in [0, 1], true or predicted.
+            frame: [B, H, W, 3] float32 in [0, 1], true or predicted. Where `shares_scene`, frame, maps and carry may
+                have the leading axis 1: one scene for all actions.
             action: [B, A] float32, environment units; [B, J, A] for a predictor of stride J > 1, zeros behind the
                 last action of a shorter leap.
             state: [B, S] float32, environment units.

@@ -56,7 +56,7 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) ->
     Args:
         rows: [B, M, K] taps along the image's rows axis.
         columns: [B, M, K] taps along its columns axis.
-        images: [B, H, C, W].
+        images: [B, H, C, W], or [1, H, C, W], the same for all.
         padding: "zero" or "edge".
         dtype: of the products; bfloat16 halves their time and rounds colours by at most 1/256 of themselves.
 
@@ -68,7 +68,9 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) ->
     down = banded_matrices(rows, height, padding, dtype)
     across = ops.transpose(banded_matrices(columns, width, padding, dtype), (0, 1, 3, 2))
     images = ops.reshape(ops.cast(images, dtype), (-1, height, channels * width))
-    moved = ops.matmul(ops.reshape(down, (-1, count * height, height)), images)  # [B, M*H, C*W]
+    # One image for all is one large product.
+    down = ops.reshape(down, (1, -1, height) if images.shape[0] == 1 else (-1, count * height, height))
+    moved = ops.matmul(down, images)  # [B, M*H, C*W]
     moved = ops.matmul(ops.reshape(moved, (-1, count, height * channels, width)), across)
     return ops.reshape(moved, (-1, count, height, channels, width))
 
@@ -76,8 +78,8 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) ->
 def compose(
     moves: tuple[Any, Any],
     logits: Any,
-    layers: tuple[Any, ...],
-    maps: tuple[Any, Any] | None,
+    layers: list[Any],
+    maps: list[Any] | None,
     padding: str,
     *,
     maps_only: bool = False,
@@ -87,8 +89,7 @@ def compose(
     Args:
         moves: row and column taps, [B, M, K] each.
         logits: [B, H, W, L], masks of the known layers before those of the moved ones; of the type of the products.
-        layers: known layers: the previous frame and the first one [B, H, W, 3], and what is painted, [B, H, W, 3*G] or
-            [1, 1, 1, 3*G].
+        layers: known layers: the previous frame, the first one, and what is painted: [B, H, W, 3] or [1, 1, 1, 3] each.
         maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
         padding: "zero" or "edge".
         maps_only: leave the frame out, and its part of the products; it is then None.
@@ -101,7 +102,7 @@ def compose(
     if maps_only:
         moved = move_rows(*moves, map_rows[0], padding, logits.dtype)
         return None, _by_rows(_blend_maps(shares, moved, *map_rows))
-    rows = [_by_rows(layer) for layer in layers]
+    rows = [_by_rows(layer) for layer in (*layers[:2], ops.concatenate(layers[2:], axis=-1))]
     images = rows[0] if maps is None else ops.concatenate([rows[0], map_rows[0]], axis=2)
     moved = move_rows(*moves, images, padding, logits.dtype)  # [B, M, H, C, W]
     frame = _by_rows(_blend_colours(shares, moved, *rows))
@@ -141,8 +142,7 @@ def _moved_sum(shares: Any, moved: Any, channels: slice) -> Any:
     return sum(parts[1:], start=parts[0])
 
 
-@fuse_with_gradient
-def _blend_colours(shares: Any, moved: Any, previous: Any, first: Any, painted: Any) -> Any:
+def _colours(shares: Any, moved: Any, previous: Any, first: Any, painted: Any) -> Any:
     """Colours [B, H, 3, W] of the moved layers, the previous frame, the first one and what is painted."""
     total = _moved_sum(shares, moved, slice(0, 3)) + _share(shares, 0) * previous + _share(shares, 1) * first
     for index in range(painted.shape[2] // 3):
@@ -150,13 +150,44 @@ def _blend_colours(shares: Any, moved: Any, previous: Any, first: Any, painted: 
     return total
 
 
+def _colours_gradient(shares: Any, moved: Any, previous: Any, first: Any, painted: Any, upstream: Any) -> list[Any]:
+    """Gradients of `_colours`, written so that each is one short loop.
+
+    The derived gradient pads every slice back to its whole tensor and adds them: eight times as slow.
+    """
+    first_moved = shares.shape[1] - moved.shape[1]
+
+    def dot(layer: Any) -> Any:  # [B, H, W]: what the layer's share is charged
+        colours = (upstream[:, :, colour] * ops.cast(layer[:, :, colour], "float32") for colour in range(3))
+        return sum(colours)
+
+    palette = [painted[:, :, 3 * index : 3 * index + 3] for index in range(painted.shape[2] // 3)]
+    charged = [previous, first, *palette, *(moved[:, index] for index in range(moved.shape[1]))]
+    to_shares = ops.stack([ops.cast(dot(layer), shares.dtype) for layer in charged], axis=1)
+    carried = [_share(shares, index) * upstream for index in range(shares.shape[1])]  # [B, H, 3, W] each
+    to_moved = ops.stack([ops.cast(value, moved.dtype) for value in carried[first_moved:]], axis=1)
+    maps = moved.shape[3] - 3  # moved beside the colours, and not read here
+    to_moved = ops.pad(to_moved, ((0, 0), (0, 0), (0, 0), (0, maps), (0, 0))) if maps else to_moved
+    spread = [axis for axis in (0, 1, 3) if painted.shape[axis] == 1]
+    to_painted = [ops.sum(value, axis=spread, keepdims=True) if spread else value for value in carried[2:first_moved]]
+    to_frames = [
+        ops.sum(value, axis=0, keepdims=True) if frame.shape[0] == 1 else value
+        for frame, value in zip((previous, first), carried, strict=False)
+    ]
+    return [to_shares, to_moved, *to_frames, ops.concatenate(to_painted, axis=2)]
+
+
+_blend_colours = fuse_with_gradient(_colours, _colours_gradient)
+
+
 @fuse_with_gradient
 def _blend_maps(shares: Any, moved: Any, maps: Any, first_maps: Any) -> Any:
-    """Maps [B, H, P, W]. A painted pixel says nothing about where an object went: its share stays with the last map."""
-    num_known = shares.shape[1] - moved.shape[1]
-    still = sum((_share(shares, index) for index in range(2, num_known)), start=_share(shares, 0))
+    """Maps [B, H, P, W]. A painted pixel shows what nothing came to: its share of the last map is given up.
+
+    What lay there went elsewhere, or is hidden. Left where it was, the map of a pushed object trails behind it.
+    """
     channels = slice(moved.shape[3] - maps.shape[2], None)  # behind the colours, if these were moved
-    return _moved_sum(shares, moved, channels) + still * maps + _share(shares, 1) * first_maps
+    return _moved_sum(shares, moved, channels) + _share(shares, 0) * maps + _share(shares, 1) * first_maps
 
 
 def blend_rows(moves: tuple[Any, Any], masks: Any, images: Any, padding: str, dtype: Any) -> Any:

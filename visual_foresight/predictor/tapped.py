@@ -21,9 +21,8 @@ def compose(
     kernels: Any,
     logits: Any,
     layers: list[Any],
-    maps: tuple[Any, Any] | None,
+    maps: list[Any] | None,
     *,
-    num_painted: int,
     padding: str,
     rectified: bool,
 ) -> tuple[Any, Any, Any]:
@@ -32,10 +31,8 @@ def compose(
     Args:
         kernels: [B, K*K, M] float32.
         logits: [B, H, W, L] of any float type, masks of the known layers before those of the moved images.
-        layers: the known layers, the previous frame before all others and the painted ones last: [B, H, W, 3] float32,
-            or [B, 1, 1, 3].
-        maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
-        num_painted: so many of the layers are painted.
+        layers: the known layers, the previous frame before all others: [B, H, W, 3] float32, or [B, 1, 1, 3].
+        maps: probability maps [B, H, W, P] of the first of the known layers; those behind have none. Or None.
         padding: "zero" or "edge".
         rectified: whether a ReLU precedes the softmax over the layers.
 
@@ -50,10 +47,7 @@ def compose(
     if maps is None:
         return _images(_add_known(moved, others, *[_planes(layer) for layer in layers[1:]])), None, masks
     frame = _add_known(moved[:, :3], others, *[_planes(layer) for layer in layers[1:]])
-    # A painted pixel says nothing about where an object went: its share stays with the previous map.
-    num_remembered = len(layers) - 1 - num_painted
-    known = [_planes(maps[1])] * num_remembered + [_planes(maps[0])] * num_painted
-    return _images(frame), _images(_add_known(moved[:, 3:], others, *known)), masks
+    return _images(frame), _images(_add_known(moved[:, 3:], others, *[_planes(known) for known in maps[1:]])), masks
 
 
 def _planes(images: Any) -> Any:

@@ -38,6 +38,9 @@ class Style:
         generated_with_dna: whether dna too gets a generated image.
         palette: so many layers of one learned colour each in place of the generated image: enough to draw a robot, and
             too little to paint an object anew instead of moving it.
+        painted_keeps_map: whether the share of a painted layer in a pixel keeps that of the last probability map there.
+            Without, it is given up: what lay there went elsewhere or is hidden, and left where it was, the map of a
+            pushed object would trail behind it.
         transformed_share_masks: the original counts the generated image among `num_masks`, so that one transformed
             image fewer is used (its last cdna kernel is dropped).
         original_sampler: stp samples as the original does: scale W/2 instead of (W-1)/2, zero outside.
@@ -51,6 +54,7 @@ class Style:
     first_frame: bool = True
     generated_with_dna: bool = True
     palette: int = 0
+    painted_keeps_map: bool = False
     transformed_share_masks: bool = False
     original_sampler: bool = False
 
@@ -61,6 +65,7 @@ SEED_STYLE = Style(
     relu_masks=True,
     first_frame=False,
     generated_with_dna=False,
+    painted_keeps_map=True,
     transformed_share_masks=True,
     original_sampler=True,
 )
