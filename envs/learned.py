@@ -189,10 +189,15 @@ class LearnedPushEnv(gymnasium.Env):
         return self.simulator.start(*arguments, **options)
 
     def rollout(
-        self, start: SimulatorStart | None, actions: np.ndarray, outputs: Sequence[str] = ("states",), every: int = 1
+        self,
+        start: SimulatorStart | None,
+        actions: np.ndarray,
+        outputs: Sequence[str] = ("states",),
+        every: int = 1,
+        draft: bool = False,
     ) -> Rollout:
         """Branch a scene (None: the present one) into K futures; see `LearnedSimulator.rollout`."""
-        return self.simulator.rollout(self.current if start is None else start, actions, outputs, every)
+        return self.simulator.rollout(self.current if start is None else start, actions, outputs, every, draft)
 
     def render(self) -> np.ndarray | None:
         """The predicted frame, uint8 [H, W, 3]."""
@@ -315,10 +320,20 @@ class LearnedPushVectorEnv(VectorEnv):
         return self.simulator.stride
 
     def rollout(
-        self, start: SimulatorStart, actions: np.ndarray, outputs: Sequence[str] = ("states",), every: int = 1
+        self,
+        start: SimulatorStart,
+        actions: np.ndarray,
+        outputs: Sequence[str] = ("states",),
+        every: int = 1,
+        draft: bool = False,
     ) -> Rollout:
         """Branch one scene into K futures; see `LearnedSimulator.rollout`."""
-        return self.simulator.rollout(start, actions, outputs, every)
+        return self.simulator.rollout(start, actions, outputs, every, draft)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether rollouts take `draft`."""
+        return self.simulator.drafts
 
     def advance(self, start: SimulatorStart, actions: np.ndarray) -> SimulatorStart:
         """Imagine one control step of N scenes; see `LearnedSimulator.advance`."""

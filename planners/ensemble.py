@@ -34,6 +34,7 @@ class Ensemble:
 
     Attributes:
         stride: control steps of one network call, as the members have it.
+        drafts: whether all members take ``draft``.
 
     Raises:
         ValueError: fewer than two simulators, different strides, or a penalty that is not finite.
@@ -50,6 +51,7 @@ class Ensemble:
                 f"{sorted(strides)}"
             )
         self.stride = strides.pop()
+        self.drafts = all(getattr(one, "drafts", False) for one in self.simulators)
 
     def start(self, *arguments: Any, **options: Any) -> tuple[Any, ...]:
         """Encode a scene in every member."""

@@ -19,6 +19,7 @@ class Simulator(Protocol):
 
     ``stride``: control steps between the moments at which it is cheap to look at the scene; ``rollout`` then takes
     ``every``, and planners ask with ``every=stride``.
+    ``drafts``: whether ``rollout`` takes ``draft``, with which planners ask: rough outcomes will do.
     ``cost_function(start, objective)``: a function of candidates [K, H, A] to costs [K], in place of rollout and
     objective.
     ``cost_gradient(start, objective, candidates)``: costs [K] and their gradients [K, H, A].
@@ -89,10 +90,11 @@ def rollout_at_stride(simulator: Simulator, start: Any, actions: np.ndarray, out
     A horizon that is no multiple of the stride ends with standing still: the rollout then is as much longer.
     """
     stride = simulator_stride(simulator)
-    if stride == 1:
-        return simulator.rollout(start, actions, outputs=outputs)
+    options = {"draft": True} if getattr(simulator, "drafts", False) else {}
+    if stride > 1:
+        options["every"] = stride
     asked: Any = simulator
-    return asked.rollout(start, _whole_leaps(actions, stride), outputs=outputs, every=stride)
+    return asked.rollout(start, _whole_leaps(actions, stride), outputs=outputs, **options)
 
 
 def _whole_leaps(actions: np.ndarray, stride: int) -> np.ndarray:

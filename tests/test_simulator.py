@@ -170,6 +170,23 @@ def test_a_rollout_at_the_stride_is_the_whole_rollout_seen_more_rarely(simulator
         simulator.rollout(start, actions[:, :1], OUTPUTS, every=5)
 
 
+@pytest.mark.parametrize("leaps", [2, 7], ids=["written out", "in a loop"])
+def test_a_draft_differs_a_little_and_only_where_nobody_looks(simulator, start, leaps):
+    """Its first leap sees the true frame; whoever asks for frames or for every step gets them in full."""
+    stride = simulator.stride
+    actions = np.random.default_rng(12).uniform(-1, 1, (3, leaps * stride, 2)).astype(np.float32)
+    outputs = ("states", "pixel_distributions")
+    whole = simulator.rollout(start, actions, OUTPUTS, every=stride)
+    draft = simulator.rollout(start, actions, outputs, every=stride, draft=True)
+    np.testing.assert_allclose(draft.states, whole.states, atol=1e-5)
+    np.testing.assert_allclose(draft.pixel_distributions[:, 0], whole.pixel_distributions[:, 0], atol=1e-5)
+    apart = np.abs(draft.pixel_distributions - whole.pixel_distributions).sum(axis=(-2, -1)).max()
+    assert 1e-4 < apart < 0.3, "mass that lies elsewhere, twice"
+    looked_at = simulator.rollout(start, actions, OUTPUTS, every=stride, draft=True)
+    np.testing.assert_array_equal(looked_at.frames, whole.frames)
+    np.testing.assert_array_equal(looked_at.pixel_distributions, whole.pixel_distributions)
+
+
 @pytest.mark.parametrize("outputs", [("pixel_distributions", "states"), OUTPUTS], ids=["no frames", "all"])
 def test_candidates_that_run_side_by_side_are_those_that_run_alone(simulator, start, outputs):
     stride = simulator.stride

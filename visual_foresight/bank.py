@@ -260,6 +260,8 @@ def _predicted_costs(simulator: LearnedSimulator, bank: Bank, scene: int, steps:
     if not config.use_state:
         actions = np.zeros((*actions.shape[:2], config.action_size), np.float32)
     options = {"every": every} if every > 1 else {}
+    if getattr(simulator, "drafts", False):
+        options["draft"] = True  # as planners ask
     rollout = simulator.rollout(start, actions, ("pixel_distributions",), **options)
     maps = np.asarray(rollout.pixel_distributions)[:, [step // every - 1 for step in steps], 0]  # [K, len(steps), H, W]
     rows, columns = (np.arange(size) for size in config.image_size)

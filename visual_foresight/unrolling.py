@@ -56,7 +56,9 @@ def plan_steps(actions: np.ndarray, stride: int, taken: np.ndarray) -> np.ndarra
     return rows
 
 
-def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: bool, subsample: int = 1) -> Any:
+def make_roll(
+    predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: bool, subsample: int = 1, draft: bool = False
+) -> Any:
     """The function of one scene and K plans that `compile_function` compiles.
 
     Args:
@@ -64,6 +66,7 @@ def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: 
         wanted: names in `OUTPUTS`.
         whole_leaps: whether each call ends its leap; the states are then those of each control step.
         subsample: of the picture-like outputs, every how-many-th call is returned.
+        draft: whether frames that nobody asked for may be imagined at a lower resolution.
 
     Returns:
         roll(carry, frame, state, plan [N, K, J*A + 1], maps=None) -> dict of tensors with leading axes [calls, K];
@@ -74,17 +77,19 @@ def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: 
     from visual_foresight.backend import scan
 
     stride, size = predictor.config.stride, predictor.config.action_size
+    draft = draft and predictor.drafts and whole_leaps and "frames" not in wanted
 
     def roll(carry: Any, frame: Any, state: Any, plan: Any, maps: Any = None) -> dict[str, Any]:
         scene = {"carry": carry, "frame": frame} if maps is None else {"carry": carry, "frame": frame, "maps": maps}
         if plan.shape[0] > _UNROLLED:
-            moment = {**branched(scene, plan), "state": branch(state, plan)}
-            return pick(scan(functools.partial(advance, last=False), moment, plan))
-        parts = []
-        for part in _parts(plan):
-            moment = scene if predictor.shares_scene else branched(scene, part)
-            parts.append(pick(_unrolled(advance, {**moment, "state": branch(state, part)}, part)))
+            return pick(_looped(advance, scan, begin(scene, state, plan, same=draft), plan, first_apart=draft))
+        parts = [pick(_unrolled(advance, begin(scene, state, part, same=True), part)) for part in _parts(plan)]
         return tree.map_structure(lambda *values: ops.concatenate(values, axis=1), *parts)
+
+    def begin(scene: dict[str, Any], state: Any, plan: Any, *, same: bool) -> dict[str, Any]:
+        """The moment before the first call; one scene for all where the next may have another form."""
+        moment = scene if same and predictor.shares_scene else branched(scene, plan)
+        return {**moment, "state": branch(state, plan)}
 
     def branch(tensor: Any, plan: Any) -> Any:
         return ops.broadcast_to(tensor, (plan.shape[1], *tensor.shape[1:]))
@@ -115,6 +120,7 @@ def make_roll(predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: 
             moment["state"],
             moment.get("maps"),
             maps_only=last and whole_leaps and "frames" not in wanted,
+            draft=draft,
         )
         following = {"carry": carry, "frame": prediction.frame, "state": prediction.state}
         if "maps" in moment:
@@ -149,6 +155,18 @@ def _parts(plan: Any) -> list[Any]:
         return [plan]
     edges = [index * count // _SIDE_BY_SIDE for index in range(_SIDE_BY_SIDE + 1)]
     return [plan[:, first:last] for first, last in itertools.pairwise(edges)]
+
+
+def _looped(advance: Any, scan: Any, moment: Any, plan: Any, *, first_apart: bool) -> dict[str, Any]:
+    """Calls as a compiled loop, whose moments all have one form: that before the first call may differ."""
+    from keras import ops
+
+    step = functools.partial(advance, last=False)
+    if not first_apart:
+        return scan(step, moment, plan)
+    moment, first = step(moment, plan[0])
+    rest = scan(step, moment, plan[1:])
+    return {name: ops.concatenate([first[name][None], rest[name]]) for name in rest}
 
 
 def _unrolled(advance: Any, moment: Any, plan: Any) -> dict[str, Any]:

@@ -121,6 +121,25 @@ def test_one_scene_serves_many_futures(backbone, transformation, use_state):
 
 
 @pytest.mark.parametrize("backbone,transformation,use_state", COMBINATIONS)
+def test_a_draft_reads_as_its_pixels_repeated(backbone, transformation, use_state):
+    """A step from a frame of half the resolution is one from the frame that shows each of its pixels four times."""
+    predictor = shared_predictor(backbone, transformation, use_state)
+    frames, actions, states = make_sequence()
+    carry = predictor.initial_carry(frames[:, 0], states[:, 0], make_maps())
+    _, prediction = predictor.step(carry, frames[:, 0], actions[:, 0], states[:, 0], make_maps(), draft=True)
+    if not predictor.drafts:
+        assert prediction.frame.shape == (2, HEIGHT, WIDTH, 3)
+        return
+    draft = np.asarray(prediction.frame)
+    assert draft.shape == (2, HEIGHT // 2, WIDTH // 2, 3)
+    _, ours = predictor.step(carry, draft, actions[:, 1], states[:, 1], make_maps(), draft=True)
+    repeated = draft.repeat(2, axis=1).repeat(2, axis=2)
+    _, theirs = predictor.step(carry, repeated, actions[:, 1], states[:, 1], make_maps())
+    np.testing.assert_allclose(ours.maps, theirs.maps, atol=1e-5)
+    np.testing.assert_allclose(ours.state, theirs.state, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone,transformation,use_state", COMBINATIONS)
 def test_head_outputs_have_the_promised_shapes(backbone, transformation, use_state):
     """As many masks as layers, as many parameters as the transformation asks for, an image where one is due."""
     predictor = shared_predictor(backbone, transformation, use_state)

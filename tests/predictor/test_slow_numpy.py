@@ -170,6 +170,36 @@ def test_fast_composite_is_the_slow_version(seed, batch, num_masks, transformati
         np.testing.assert_allclose(np.asarray(result.maps)[index], expected / expected.sum((0, 1)), atol=TOLERANCE)
 
 
+@FEW
+@given(seeds, st.integers(1, 3), st.integers(1, 4), st.booleans())
+def test_a_draft_is_the_slow_version_of_means(seed, batch, num_masks, again):
+    """Means of 2 x 2 pixels of the masks times those of each layer, moved with pixels repeated; maps stay whole."""
+    rng = np.random.default_rng(seed)
+    style = Style(identity_bias=1.0, separable=True)
+    config = make_config("cdna", num_masks, 5, image_height=8, image_width=16, backbone="fast")
+    frame, maps, outputs = make_outputs(rng, batch, config, style)
+    first, first_maps, _ = make_outputs(rng, batch, config, style)
+    known = {"first_frame": first, "maps": maps, "first_maps": first_maps}
+    given_frame = means(frame) if again else frame  # a draft made of a draft
+    result = compositor.composite(outputs, given_frame, config, style, **known, draft=True)
+    whole = compositor.composite(outputs, frame, config, style, **known)
+    np.testing.assert_allclose(np.asarray(result.maps), np.asarray(whole.maps), atol=TOLERANCE)
+    assert result.frame.shape == (batch, 4, 8, 3)
+    for index in range(batch):
+        masks = slow.softmax_masks(outputs.mask_logits[index].astype(np.float64), relu=False)
+        repeated = means(frame)[index].repeat(2, axis=0).repeat(2, axis=1)
+        moved = slow.separable_cdna(repeated, outputs.parameters[index], num_masks, 5, "edge", 1.0)
+        layers = [means(layer[None])[0] for layer in (frame[index], first[index], outputs.generated[index], *moved)]
+        expected = slow.compose(means(masks[None])[0], layers[:3], layers[3:])
+        np.testing.assert_allclose(np.asarray(result.frame)[index], expected, atol=TOLERANCE)
+
+
+def means(images):
+    """Of 2 x 2 pixels each: [B, H, W, C] to [B, H/2, W/2, C]."""
+    batch, height, width, channels = images.shape
+    return images.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+
+
 def make_outputs(rng, batch, config, style):
     """A frame, two maps on it, and what a backbone might say, all at random."""
     size = (batch, *config.image_size)

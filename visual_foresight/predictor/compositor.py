@@ -64,6 +64,7 @@ def composite(
     maps: Any = None,
     first_maps: Any = None,
     maps_only: bool = False,
+    draft: bool = False,
 ) -> Composite:
     """Compose the next frame, and move probability maps along with it.
 
@@ -77,6 +78,7 @@ def composite(
         maps: [B, H, W, P] float32 probability maps on `frame`, or None.
         first_maps: [B, H, W, P], where the same pixels were in the first frame; None: taken from `maps`.
         maps_only: the caller needs no frame; separable kernels then leave it out.
+        draft: the frame will only be fed back; separable kernels then give it at a lower resolution.
     """
     moves = transformations.operators(outputs.parameters, config, style)
     layers = _known_layers(outputs, frame, first_frame, config, style)
@@ -84,7 +86,7 @@ def composite(
     logits = outputs.mask_logits
     if style.separable:
         masks = _masks(logits, style)  # computed only where somebody reads them: graphs leave out what nobody does
-        composed = separable.compose(moves, logits, layers, known, style.padding, maps_only=maps_only)
+        composed = separable.compose(moves, logits, layers, known, style.padding, maps_only=maps_only, draft=draft)
     elif config.transformation == "cdna":
         *composed, masks = tapped.compose(
             moves, logits, layers, known, padding=style.padding, rectified=style.relu_masks

@@ -54,6 +54,7 @@ class FastBackbone(layers.Layer):
         self.config = config
         # The robot makes many futures of one scene; a predictor blind to it has one future only, which is repeated.
         self.unchanging = ("first",) if config.use_state else None
+        self.drafts = config.transformation == "cdna"
         separable = config.transformation == "cdna"
         self.style = Style(identity_bias=0.0 if separable else 2.0, separable=separable, palette=_NUM_COLOURS)
         self._fine, self._coarse, self._last = (_channels(count, config.width) for count in _CHANNELS)
@@ -176,12 +177,14 @@ class FastBackbone(layers.Layer):
         action = ops.reshape(action, (-1, self.config.stride, self.config.action_size))
         path = self.robot_path(action, robot_state)
         conditions = self._robot_conditions(action, robot_state, path[:, -1])
-        scene = space_to_depth(ops.cast(frame, self.compute_dtype), _STEM)
+        rows, columns = recurrent["first"].shape[1:3]
+        block = frame.shape[1] // rows  # smaller than usual for a draft
+        scene = space_to_depth(ops.cast(frame, self.compute_dtype), block)
         points = maps = None
         if self.config.use_state:
             points = self._robot_points(ops.concatenate([robot_state[:, None], path], axis=1))
-            maps = ops.cast(self._position_maps(points, frame.shape[1:3]), self.compute_dtype)
-        fine = self._encode(scene, maps) + recurrent["first"] + self.encode_memory(recurrent["fine"])
+            maps = ops.cast(self._position_maps(points, rows, columns), self.compute_dtype)
+        fine = self._encode(scene, maps, block) + recurrent["first"] + self.encode_memory(recurrent["fine"])
         if self.config.use_state:
             fine = fine + self._spread(self.condition_fine, conditions)
         fine = ops.relu(fine)
@@ -201,17 +204,27 @@ class FastBackbone(layers.Layer):
         )
         return outputs, {"first": recurrent["first"], "fine": memory}
 
-    def _encode(self, scene: Any, maps: Any) -> Any:
-        """`encode_frame` of the picture and the robot's position maps; one picture with many maps is read once."""
-        if maps is None:
-            return self.encode_frame(scene)
-        if scene.shape[0] != 1 or maps.shape[0] == 1:
-            return self.encode_frame(ops.concatenate([scene, maps], axis=-1))
+    def _encode(self, scene: Any, maps: Any, block: int) -> Any:
+        """`encode_frame` of the picture and the robot's position maps; one picture with many maps is read once.
+
+        Args:
+            scene: [B, H/4, W/4, 3*block*block].
+            maps: [B, H/4, W/4, 4*N], or None.
+            block: 4, or less for a draft, whose pixels stand for several.
+        """
+        shared = maps is not None and scene.shape[0] == 1 and maps.shape[0] != 1
+        if block == _STEM and not shared:
+            return self.encode_frame(scene if maps is None else ops.concatenate([scene, maps], axis=-1))
         kernel = ops.cast(self.encode_frame.kernel, self.compute_dtype)
-        depth = scene.shape[-1]
-        seen = ops.conv(scene, kernel[:, :, :depth], padding="same")
-        seen = seen + ops.cast(self.encode_frame.bias, self.compute_dtype)
-        return seen + ops.conv(maps, kernel[:, :, depth:], padding="same")
+        bias = ops.cast(self.encode_frame.bias, self.compute_dtype)
+        depth = 3 * _STEM**2
+        for_scene, for_maps = _coarse_kernel(kernel[:, :, :depth], block), kernel[:, :, depth:]
+        if maps is None:
+            return ops.conv(scene, for_scene, padding="same") + bias
+        if shared:
+            return ops.conv(scene, for_scene, padding="same") + bias + ops.conv(maps, for_maps, padding="same")
+        kernel = ops.concatenate([for_scene, for_maps], axis=2)
+        return ops.conv(ops.concatenate([scene, maps], axis=-1), kernel, padding="same") + bias
 
     def _robot_conditions(self, action: Any, robot_state: Any, next_state: Any) -> Any:
         """[B, R] float32: what the robot is doing."""
@@ -238,7 +251,7 @@ class FastBackbone(layers.Layer):
         chosen = ops.stack([places[:, moment] for moment in moments], axis=1)
         return ops.reshape(self.positions(chosen), (-1, _NUM_MOMENTS * _NUM_POSITIONS, 2))
 
-    def _position_maps(self, points: Any, image_size: tuple[int, int]) -> Any:
+    def _position_maps(self, points: Any, num_rows: int, num_columns: int) -> Any:
         """The robot's points as Gaussian bumps.
 
         A convolution cannot turn "x = 0.1 m" into a place; a bump at a learned place can, and it stays sharp however
@@ -246,14 +259,15 @@ class FastBackbone(layers.Layer):
 
         Args:
             points: [B, 4*N, 2] in [-1, 1].
-            image_size: (H, W).
+            num_rows: R.
+            num_columns: C.
 
         Returns:
-            [B, H/4, W/4, 4*N].
+            [B, R, C, 4*N].
         """
         width = 0.12 * ops.tile(ops.exp(self.log_width), (_NUM_MOMENTS,))
-        rows, columns = (_centres(size // _STEM)[:, None] for size in image_size)
-        down = ops.exp(-0.5 * ops.square((points[:, None, :, 0] - rows) / width))  # [B, H/4, 4*N]
+        rows, columns = (_centres(size)[:, None] for size in (num_rows, num_columns))
+        down = ops.exp(-0.5 * ops.square((points[:, None, :, 0] - rows) / width))  # [B, R, 4*N]
         across = ops.exp(-0.5 * ops.square((points[:, None, :, 1] - columns) / width))
         return down[:, :, None] * across[:, None]
 
@@ -329,6 +343,15 @@ def space_to_depth(images: Any, block: int) -> Any:
     images = ops.reshape(images, (-1, height // block, block, channels, width // block, block))
     images = ops.transpose(images, (0, 1, 4, 2, 5, 3))
     return ops.reshape(images, (-1, height // block, width // block, block * block * channels))
+
+
+def _coarse_kernel(kernel: Any, block: int) -> Any:
+    """The kernel [K, K, 3*4*4, F] over blocks of 4 x 4 pixels, for blocks of fewer pixels that stand for several."""
+    size, scale = kernel.shape[0], _STEM // block
+    if scale == 1:
+        return kernel
+    parts = ops.reshape(kernel, (size, size, block, scale, block, scale, 3, -1))
+    return ops.reshape(ops.sum(parts, axis=(3, 5)), (size, size, 3 * block**2, -1))
 
 
 def depth_to_space(images: Any, block: int) -> Any:

@@ -116,15 +116,17 @@ class VideoPredictor(keras.Model):
         """Whether `step` takes one scene beside many actions."""
         return getattr(self.backbone, "unchanging", None) is not None
 
+    @property
+    def drafts(self) -> bool:
+        """Whether `step` can make and read frames of a lower resolution."""
+        return getattr(self.backbone, "drafts", False)
+
     def unchanging(self, carry: dict[str, Any]) -> dict[str, Any]:
         """The entries of a carry that no step changes, nested as there: one copy serves many futures."""
         if not self.shares_scene:
             return {}
-        recurrent = {name: carry["recurrent"][name] for name in self.backbone.unchanging}
-        return {
-            "recurrent": recurrent,
-            **{name: carry[name] for name in ("first_frame", "first_maps") if name in carry},
-        }
+        kept = {name: carry[name] for name in ("first_frame", "first_maps") if name in carry}
+        return {**kept, "recurrent": {name: carry["recurrent"][name] for name in self.backbone.unchanging}}
 
     # ---- one step ---------------------------------------------------------------------------------------------
 
@@ -157,6 +159,7 @@ class VideoPredictor(keras.Model):
         training: bool = False,
         *,
         maps_only: bool = False,
+        draft: bool = False,
     ) -> tuple[dict[str, Any], StepPrediction]:
         """Predict what follows `frame` after `action`: a pure function of its arguments and the weights.
 
@@ -170,6 +173,7 @@ class VideoPredictor(keras.Model):
             maps: [B, H, W, P] float32, probability maps of designated pixels on `frame`; None: none are moved.
             training: whether this is a training step.
             maps_only: the caller needs no predicted frame, as after the last step of a plan; it may then be None.
+            draft: the caller will only feed the frame back; where `drafts`, it then has half the resolution.
 
         Returns:
             (carry, prediction).
@@ -191,6 +195,7 @@ class VideoPredictor(keras.Model):
             maps=maps,
             first_maps=following.get("first_maps"),
             maps_only=maps_only and maps is not None,
+            draft=draft and self.drafts,
         )
         next_state = self._restore_state(outputs.next_state)
         return following, StepPrediction(composed.frame, next_state, composed.maps, composed.masks)
@@ -220,8 +225,7 @@ class VideoPredictor(keras.Model):
         return values if mean is None else values * deviation + mean
 
     def _moments(self, kind: str) -> tuple[Any, Any]:
-        mean = getattr(self.statistics, f"{kind}_mean")
-        deviation = getattr(self.statistics, f"{kind}_deviation")
+        mean, deviation = (getattr(self.statistics, f"{kind}_{moment}") for moment in ("mean", "deviation"))
         if not mean.any() and (deviation == 1).all():
             return None, None
         return mean, deviation
@@ -264,12 +268,9 @@ class VideoPredictor(keras.Model):
     def _feed(self, inputs: Mapping[str, Any], last: StepPrediction, time: int, mask: Any) -> tuple[Any, Any]:
         """Frame and state that step `time` (at least 1) sees."""
         in_context = time < self.config.context_frames
-        if in_context:
-            frame = inputs["frames"][:, time]
-        elif mask is None:
-            frame = last.frame
-        else:
-            frame = ops.where(mask[:, time, None, None, None], inputs["frames"][:, time], last.frame)
+        frame = truth = inputs["frames"][:, time]
+        if not in_context:
+            frame = last.frame if mask is None else ops.where(mask[:, time, None, None, None], truth, last.frame)
         true_state = in_context and self.backbone.state_feedback == "context"
         return frame, inputs["states"][:, time] if true_state else last.state
 

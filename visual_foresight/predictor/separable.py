@@ -15,6 +15,8 @@ from keras import ops
 from visual_foresight.predictor.fusing import fuse_with_gradient
 
 _LARGEST_LOGIT = 30.0
+# Frames that are only looked at by the network again may have so many times fewer rows and columns.
+DRAFT_SCALE = 2
 
 
 def layer_shares(logits: Any, rectified: bool = False) -> Any:
@@ -27,13 +29,16 @@ def layer_shares(logits: Any, rectified: bool = False) -> Any:
     return weights / ops.sum(weights, axis=1, keepdims=True)
 
 
-def banded_matrices(taps: Any, size: int, padding: str, dtype: Any) -> Any:
+def banded_matrices(taps: Any, size: int, padding: str, dtype: Any, scale: int = 1) -> Any:
     """[B, M, K] taps to [B, M, size, size]: row y holds tap d at column y + d - K//2, the padding folded in.
 
     With "edge" the taps that fall outside are added to the border column, so each row still sums to 1 (brightness is
-    kept); with "zero" they are dropped.
+    kept); with "zero" they are dropped. With a scale each row and column stands for so many of the pixels in which
+    taps count: the matrix that repeats pixels, moves them and takes their means.
     """
-    band = ops.convert_to_tensor(band_of(taps.shape[-1], size, padding).reshape(taps.shape[-1], size * size), dtype)
+    length = taps.shape[-1]
+    band = band_of(length, size * scale, padding).reshape(length, size, scale, size, scale).sum(axis=(2, 4)) / scale
+    band = ops.convert_to_tensor(band.reshape(length, size * size), dtype)
     return ops.reshape(ops.matmul(ops.cast(taps, dtype), band), (-1, taps.shape[1], size, size))
 
 
@@ -50,7 +55,7 @@ def band_of(length: int, size: int, padding: str) -> np.ndarray:
     return band
 
 
-def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) -> Any:
+def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any, scale: int = 1) -> Any:
     """Every transformed image.
 
     Args:
@@ -59,14 +64,15 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any) ->
         images: [B, H, C, W], or [1, H, C, W], the same for all.
         padding: "zero" or "edge".
         dtype: of the products; bfloat16 halves their time and rounds colours by at most 1/256 of themselves.
+        scale: a pixel of the images stands for so many rows and columns of those that taps count in.
 
     Returns:
         [B, M, H, C, W] of `dtype`.
     """
     height, channels, width = images.shape[1:]
     count = rows.shape[1]
-    down = banded_matrices(rows, height, padding, dtype)
-    across = ops.transpose(banded_matrices(columns, width, padding, dtype), (0, 1, 3, 2))
+    down = banded_matrices(rows, height, padding, dtype, scale)
+    across = ops.transpose(banded_matrices(columns, width, padding, dtype, scale), (0, 1, 3, 2))
     images = ops.reshape(ops.cast(images, dtype), (-1, height, channels * width))
     # One image for all is one large product.
     down = ops.reshape(down, (1, -1, height) if images.shape[0] == 1 else (-1, count * height, height))
@@ -83,6 +89,7 @@ def compose(
     padding: str,
     *,
     maps_only: bool = False,
+    draft: bool = False,
 ) -> tuple[Any, Any]:
     """The next frame and maps; what is not a matrix product is one fused loop over memory.
 
@@ -93,6 +100,8 @@ def compose(
         maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
         padding: "zero" or "edge".
         maps_only: leave the frame out, and its part of the products; it is then None.
+        draft: make the frame at `1 / DRAFT_SCALE` of the resolution, an eighth of the products; frames among the layers
+            may be given like that, too. Maps keep theirs.
 
     Returns:
         (frame [B, H, W, 3], maps [B, H, W, P], not normalised, or None), float32.
@@ -100,13 +109,54 @@ def compose(
     shares = _softmax_planes(ops.transpose(logits, (0, 3, 1, 2)))
     map_rows = () if maps is None else tuple(_by_rows(known) for known in maps)
     if maps_only:
-        moved = move_rows(*moves, map_rows[0], padding, logits.dtype)
-        return None, _by_rows(_blend_maps(shares, moved, *map_rows))
+        return None, _move_maps(moves, shares, map_rows, padding)
     rows = [_by_rows(layer) for layer in (*layers[:2], ops.concatenate(layers[2:], axis=-1))]
+    if draft:
+        return _draft(moves, shares, rows, padding), _move_maps(moves, shares, map_rows, padding)
     images = rows[0] if maps is None else ops.concatenate([rows[0], map_rows[0]], axis=2)
     moved = move_rows(*moves, images, padding, logits.dtype)  # [B, M, H, C, W]
     frame = _by_rows(_blend_colours(shares, moved, *rows))
     return frame, None if maps is None else _by_rows(_blend_maps(shares, moved, *map_rows))
+
+
+def _move_maps(moves: tuple[Any, Any], shares: Any, map_rows: tuple[Any, ...], padding: str) -> Any:
+    """The next maps [B, H, W, P] alone, or None where there are none."""
+    if not map_rows:
+        return None
+    moved = move_rows(*moves, map_rows[0], padding, shares.dtype)
+    return _by_rows(_blend_maps(shares, moved, *map_rows))
+
+
+def _draft(moves: tuple[Any, Any], shares: Any, rows: list[Any], padding: str) -> Any:
+    """The next frame at a lower resolution, from means of shares and frames."""
+    height, width = (size // DRAFT_SCALE for size in shares.shape[2:])
+    coarse = _coarse_shares(shares)
+    rows = [_coarse_rows(layer) if layer.shape[1] > height else layer for layer in rows]
+    moved = move_rows(*moves, rows[0], padding, shares.dtype, DRAFT_SCALE)
+    return _by_rows(_blend_colours(coarse, moved, *rows))
+
+
+def draft_of(frames: Any) -> Any:
+    """Frames [B, H, W, C] at the resolution of drafts."""
+    return _by_rows(_coarse_rows(_by_rows(frames)))
+
+
+def _coarse_rows(rows: Any) -> Any:
+    """Means over blocks of pixels: [B, H, C, W] to [B, H/S, C, W/S]."""
+    height, channels, width = rows.shape[1:]
+    blocks = (-1, height // DRAFT_SCALE, DRAFT_SCALE, channels, width // DRAFT_SCALE, DRAFT_SCALE)
+    return ops.mean(ops.reshape(rows, blocks), axis=(2, 5))
+
+
+@fuse_with_gradient
+def _coarse_shares(shares: Any) -> Any:
+    """Means over blocks of pixels: [B, L, H, W] to [B, L, H/S, W/S], of the same type."""
+    parts = [
+        ops.cast(shares[:, :, row::DRAFT_SCALE, column::DRAFT_SCALE], "float32")
+        for row in range(DRAFT_SCALE)
+        for column in range(DRAFT_SCALE)
+    ]
+    return ops.cast(sum(parts[1:], start=parts[0]) / len(parts), shares.dtype)
 
 
 def _by_rows(images: Any) -> Any:

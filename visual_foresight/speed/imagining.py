@@ -216,11 +216,9 @@ def scene(simulator: Any) -> Any:
 
 def imagine(simulator: Any, start: Any, actions: np.ndarray, outputs: tuple[str, ...] = MAPS) -> Any:
     """Roll candidates out as planners ask for it: maps at the ends of leaps."""
-    stride = getattr(simulator, "stride", 1)
-    missing = -actions.shape[1] % stride
-    if missing:
-        actions = np.concatenate([actions, np.zeros_like(actions[:, :1]).repeat(missing, axis=1)], axis=1)
-    return simulator.rollout(start, actions, outputs=outputs, every=stride)
+    from visual_foresight.planners.simulation import rollout_at_stride
+
+    return rollout_at_stride(simulator, start, actions, outputs)
 
 
 def _actions(simulator: Any, candidates: int, horizon: int) -> np.ndarray:
