@@ -90,7 +90,7 @@ def rollout_at_stride(simulator: Simulator, start: Any, actions: np.ndarray, out
     A horizon that is no multiple of the stride ends with standing still: the rollout then is as much longer.
     """
     stride = simulator_stride(simulator)
-    options = {"draft": True} if getattr(simulator, "drafts", False) else {}
+    options: dict[str, Any] = {"draft": True} if getattr(simulator, "drafts", False) else {}
     if stride > 1:
         options["every"] = stride
     asked: Any = simulator

@@ -259,7 +259,7 @@ def _predicted_costs(simulator: LearnedSimulator, bank: Bank, scene: int, steps:
     actions = bank.actions[scene, :, :length]
     if not config.use_state:
         actions = np.zeros((*actions.shape[:2], config.action_size), np.float32)
-    options = {"every": every} if every > 1 else {}
+    options: dict[str, Any] = {"every": every} if every > 1 else {}
     if getattr(simulator, "drafts", False):
         options["draft"] = True  # as planners ask
     rollout = simulator.rollout(start, actions, ("pixel_distributions",), **options)

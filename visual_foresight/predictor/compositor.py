@@ -86,15 +86,16 @@ def composite(
     logits = outputs.mask_logits
     if style.separable:
         masks = _masks(logits, style)  # computed only where somebody reads them: graphs leave out what nobody does
-        composed = separable.compose(moves, logits, layers, known, style.padding, maps_only=maps_only, draft=draft)
+        next_frame, next_maps = separable.compose(
+            moves, logits, layers, known, style.padding, maps_only=maps_only, draft=draft
+        )
     elif config.transformation == "cdna":
-        *composed, masks = tapped.compose(
+        next_frame, next_maps, masks = tapped.compose(
             moves, logits, layers, known, padding=style.padding, rectified=style.relu_masks
         )
     else:
         masks = _masks(logits, style)
-        composed = _compose(moves, masks, layers, known, config, style)
-    next_frame, next_maps = composed
+        next_frame, next_maps = _compose(moves, masks, layers, known, config, style)
     return Composite(next_frame, None if maps is None else normalise_maps(next_maps, maps), masks)
 
 

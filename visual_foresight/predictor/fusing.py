@@ -75,6 +75,9 @@ def _with_gradient(function: Callable, gradient: Callable | None) -> Callable:
     tensorflow = backend.import_tensorflow()
     forward = _compile(function)
 
+    def backward(tensors: tuple, upstream: tuple) -> list:
+        return derived(tensors, upstream) if gradient is None else gradient(*tensors, *upstream)
+
     def derived(tensors: tuple, upstream: tuple) -> list:
         with tensorflow.GradientTape() as tape:
             tape.watch(tensors)
@@ -82,14 +85,11 @@ def _with_gradient(function: Callable, gradient: Callable | None) -> Callable:
         upstream = upstream if isinstance(outputs, tuple) else upstream[0]
         return tape.gradient(outputs, list(tensors), output_gradients=upstream)
 
-    def written(tensors: tuple, upstream: tuple) -> list:
-        return gradient(*tensors, *upstream)
-
-    backward = _compile(derived if gradient is None else written)
+    compiled = _compile(backward)
 
     @tensorflow.custom_gradient
     def call(*tensors: Any) -> Any:
-        return forward(*tensors), lambda *upstream: backward(tensors, upstream)
+        return forward(*tensors), lambda *upstream: compiled(tensors, upstream)
 
     # A custom gradient takes a variable for a weight of its own and asks for more than one gradient of it.
     return lambda *tensors: call(*[tensorflow.convert_to_tensor(tensor) for tensor in tensors])

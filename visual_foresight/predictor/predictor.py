@@ -125,7 +125,7 @@ class VideoPredictor(keras.Model):
         """The entries of a carry that no step changes, nested as there: one copy serves many futures."""
         if not self.shares_scene:
             return {}
-        kept = {name: carry[name] for name in ("first_frame", "first_maps") if name in carry}
+        kept: dict[str, Any] = {name: carry[name] for name in ("first_frame", "first_maps") if name in carry}
         return {**kept, "recurrent": {name: carry["recurrent"][name] for name in self.backbone.unchanging}}
 
     # ---- one step ---------------------------------------------------------------------------------------------
