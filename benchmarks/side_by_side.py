@@ -25,12 +25,13 @@ from visual_foresight.speed.imagining import scene
 from visual_foresight.video_files import write_text
 
 
-def make_costs(predictor: VideoPredictor, parts: list[int], candidates: np.ndarray) -> dict:
+def make_costs(args: argparse.Namespace, candidates: np.ndarray) -> dict:
     """A compiled cost function for each number of parts, drafts and whole pictures; each has judged the candidates."""
     costs = {}
-    for drafts, count in itertools.product((False, True), parts):
-        unrolling._SIDE_BY_SIDE = count
-        predictor.backbone.drafts = drafts  # read when the function is compiled
+    for drafts, count in itertools.product((False, True), args.parts):
+        unrolling._SIDE_BY_SIDE = count  # read when the function is compiled
+        predictor = VideoPredictor.from_preset(args.preset, dtype=args.precision)
+        predictor.backbone.drafts = drafts
         simulator = LearnedSimulator(predictor)
         name = f"{count} parts, {'drafts' if drafts else 'whole pictures'}"
         costs[name] = cost_function(simulator, scene(simulator), PixelDistance(np.array([16.0, 16.0])))
@@ -49,10 +50,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
 
-    predictor = VideoPredictor.from_preset(args.preset, dtype=args.precision)
+    stride = VideoPredictor.from_preset(args.preset).config.stride
     rng = np.random.default_rng(0)
     candidates = rng.uniform(-1, 1, (args.candidates, args.horizon, 2)).astype(np.float32)
-    costs = make_costs(predictor, args.parts, candidates)
+    costs = make_costs(args, candidates)
     seconds: dict[str, list[float]] = {name: [] for name in costs}
     cores: dict[str, list[float]] = {name: [] for name in costs}
     for _ in range(args.rounds):
@@ -61,7 +62,7 @@ def main() -> None:
             cost(candidates)
             seconds[name].append(time.perf_counter() - wall)
             cores[name].append((time.process_time() - processor) / seconds[name][-1])
-    leaps = args.candidates * args.horizon // predictor.config.stride
+    leaps = args.candidates * args.horizon // stride
     rows = {
         name: {
             "milliseconds": 1e3 * float(np.median(seconds[name])),
@@ -72,7 +73,7 @@ def main() -> None:
     }
     sizes = {name: getattr(args, name) for name in ("preset", "precision", "candidates", "horizon", "rounds")}
     machine = {"date": datetime.date.today().isoformat(), "load": os.getloadavg()[0], "versions": versions()}
-    report = {**machine, **sizes, "stride": predictor.config.stride, "ways": rows}
+    report = {**machine, **sizes, "stride": stride, "ways": rows}
     print(json.dumps(report, indent=1))
     if args.output:
         write_text(args.output, json.dumps(report, indent=1) + "\n")
