@@ -136,11 +136,6 @@ def _draft(moves: tuple[Any, Any], shares: Any, rows: list[Any], padding: str) -
     return _by_rows(_blend_colours(coarse, moved, *rows))
 
 
-def draft_of(frames: Any) -> Any:
-    """Frames [B, H, W, C] at the resolution of drafts."""
-    return _by_rows(_coarse_rows(_by_rows(frames)))
-
-
 def _coarse_rows(rows: Any) -> Any:
     """Means over blocks of pixels: [B, H, C, W] to [B, H/S, C, W/S]."""
     height, channels, width = rows.shape[1:]
