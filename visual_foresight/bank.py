@@ -254,25 +254,38 @@ def _predicted_costs(simulator: LearnedSimulator, bank: Bank, scene: int, steps:
     if not config.use_state:
         context["actions"] = np.zeros((count - 1, config.action_size), np.float32)
     start = simulator.start(bank.frames[scene, -count:], **context, pixels=bank.pixels[scene][None])
-    every = _every(config.stride, steps)
-    length = steps[-1]
-    actions = bank.actions[scene, :, :length]
+    actions = bank.actions[scene, :, : steps[-1]]
     if not config.use_state:
         actions = np.zeros((*actions.shape[:2], config.action_size), np.float32)
-    options: dict[str, Any] = {"every": every} if every > 1 else {}
-    if getattr(simulator, "drafts", False):
-        options["draft"] = True  # as planners ask
-    rollout = simulator.rollout(start, actions, ("pixel_distributions",), **options)
-    maps = np.asarray(rollout.pixel_distributions)[:, [step // every - 1 for step in steps], 0]  # [K, len(steps), H, W]
     rows, columns = (np.arange(size) for size in config.image_size)
     row, column = bank.goals[scene]
     distance = np.hypot(rows[:, None] - row, columns - column)
-    return np.einsum("ktij,ij->kt", maps, distance) / np.maximum(maps.sum(axis=(2, 3)), 1e-12)
+    costs = np.empty((len(actions), len(steps)))
+    for every, indices in _ways(config.stride, steps).items():
+        asked = [steps[index] for index in indices]
+        maps = _maps(simulator, start, actions[:, : asked[-1]], every)
+        maps = maps[:, [step // every - 1 for step in asked]]  # [K, len(asked), H, W]
+        sums = np.einsum("ktij,ij->kt", maps, distance)
+        costs[:, indices] = sums / np.maximum(maps.sum(axis=(2, 3)), 1e-12)
+    return costs
 
 
-def _every(stride: int, steps: list[int]) -> int:
-    """The stride where all steps asked for are ends of leaps, else 1: every control step."""
-    return stride if all(step % stride == 0 for step in steps) else 1
+def _ways(stride: int, steps: list[int]) -> dict[int, list[int]]:
+    """Indices of the steps that are ends of leaps, under the stride, and of the others, under 1."""
+    ways: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        ways.setdefault(stride if step % stride == 0 else 1, []).append(index)
+    return ways
+
+
+def _maps(simulator: LearnedSimulator, start: Any, actions: np.ndarray, every: int) -> np.ndarray:
+    """[K, T/every, H, W]: where leaps are whole, as planners ask: as drafts, if there are such."""
+    options: dict[str, Any] = {"every": every} if every > 1 else {}
+    if getattr(simulator, "drafts", False) and every == simulator.stride:
+        options["draft"] = True
+    return np.asarray(simulator.rollout(start, actions, ("pixel_distributions",), **options).pixel_distributions)[
+        :, :, 0
+    ]
 
 
 def _figures(predicted: np.ndarray, true: np.ndarray, top: int, seed: int) -> dict[str, Any]:

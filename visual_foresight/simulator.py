@@ -224,7 +224,7 @@ class LearnedSimulator:
             every: frames and maps are returned after each so many control steps; T is a multiple of it. States are
                 always those of every control step.
             draft: outcomes will only be compared, as planners do. Where `drafts`, whole leaps that are not asked for
-                frames then imagine them at half the resolution in between: faster, and maps differ a little.
+                frames are then imagined at half the resolution, maps too: much faster, and maps differ a little.
 
         Raises:
             ValueError: a wrong shape, a value that is not finite, or an unknown output.
@@ -278,7 +278,7 @@ class LearnedSimulator:
             blocks = ops.transpose(ops.reshape(actions, (count, steps // stride, stride * size)), (1, 0, 2))
             plan = ops.concatenate([blocks, ops.full_like(blocks[..., :1], stride)], axis=-1)
             series = roll(carry, frame, state, plan, maps)
-            return objective()(Rollout(actions=actions, **by_candidate(series, ops), every=stride))
+            return objective()(Rollout(actions=actions, **by_candidate(series, ops, frame.shape[1]), every=stride))
 
         return cost
 
@@ -313,7 +313,7 @@ class LearnedSimulator:
         results = function(*self._scene(start, plan))
         series = {name: np.asarray(value) for name, value in results.items()}
         if whole_leaps:
-            return {name: value[:count] for name, value in by_candidate(series, np).items()}
+            return {name: value[:count] for name, value in by_candidate(series, np, start.frame.shape[1]).items()}
         return {name: np.moveaxis(value, 0, 1)[:count] for name, value in series.items()}  # [K, T, ...]
 
     @staticmethod

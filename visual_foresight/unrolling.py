@@ -66,7 +66,8 @@ def make_roll(
         wanted: names in `OUTPUTS`.
         whole_leaps: whether each call ends its leap; the states are then those of each control step.
         subsample: of the picture-like outputs, every how-many-th call is returned.
-        draft: whether frames that nobody asked for may be imagined at a lower resolution.
+        draft: whether to imagine frames, where nobody asks for them, and maps at a lower resolution. Maps are returned
+            at that; see `whole_maps`.
 
     Returns:
         roll(carry, frame, state, plan [N, K, J*A + 1], maps=None) -> dict of tensors with leading axes [calls, K];
@@ -75,6 +76,7 @@ def make_roll(
     from keras import ops, tree
 
     from visual_foresight.backend import scan
+    from visual_foresight.predictor.separable import DRAFT_SCALE
 
     stride, size = predictor.config.stride, predictor.config.action_size
     draft = draft and predictor.drafts and whole_leaps and "frames" not in wanted
@@ -129,7 +131,7 @@ def make_roll(
             full = row[:, -1] == stride
             following = tree.map_structure(lambda new, old: _choose(full, new, old), following, moment)
             following["carry"] = kept(following["carry"], carry)
-        outputs = {name: _read(name, prediction) for name in wanted}
+        outputs = {name: _read(name, prediction, DRAFT_SCALE if draft else 1) for name in wanted}
         if "states" in wanted and (whole_leaps or stride > 1):
             path = prediction.state[:, None] if stride == 1 else predictor.robot_path(action, moment["state"])
             outputs["states"] = path if whole_leaps else state_after(path, row[:, -1])
@@ -185,7 +187,7 @@ def _choose(condition: Any, new: Any, old: Any) -> Any:
     return ops.where(ops.reshape(condition, (-1, *[1] * (len(new.shape) - 1))), new, ops.cast(old, new.dtype))
 
 
-def _read(name: str, prediction: Any) -> Any:
+def _read(name: str, prediction: Any, scale: int) -> Any:
     from keras import ops
 
     if name == "frames":
@@ -195,14 +197,20 @@ def _read(name: str, prediction: Any) -> Any:
     maps = prediction.maps  # [K, H, W, P]
     if name == "pixel_distributions":
         return ops.transpose(maps, (0, 3, 1, 2))
-    rows = ops.arange(maps.shape[1], dtype="float32")
-    columns = ops.arange(maps.shape[2], dtype="float32")
+    # A coarse pixel lies in the middle of those that it stands for.
+    rows, columns = (scale * (ops.arange(size, dtype="float32") + 0.5) - 0.5 for size in maps.shape[1:3])
     row = ops.einsum("khwp,h->kp", maps, rows)
     return ops.stack([row, ops.einsum("khwp,w->kp", maps, columns)], axis=-1)
 
 
-def by_candidate(series: dict[str, Any], xp: Any) -> dict[str, Any]:
-    """Whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S]."""
+def by_candidate(series: dict[str, Any], xp: Any, height: int) -> dict[str, Any]:
+    """Whole leaps with the candidates first: [N, K, ...] to [K, N, ...], states [N, K, J, S] to [K, N*J, S].
+
+    Args:
+        series: outputs of a roll.
+        xp: numpy or keras.ops.
+        height: of the image: maps of less are made whole. After the roll, because what leaves it is copied twice.
+    """
     turned = {}
     for name, values in series.items():
         axes = (1, 0, *range(2, len(values.shape)))
@@ -210,4 +218,17 @@ def by_candidate(series: dict[str, Any], xp: Any) -> dict[str, Any]:
         if name == "states":
             count, calls, stride, size = turned[name].shape
             turned[name] = xp.reshape(turned[name], (count, calls * stride, size))
+        if name == "pixel_distributions":
+            turned[name] = whole_maps(turned[name], xp, height)
     return turned
+
+
+def whole_maps(maps: Any, xp: Any, height: int) -> Any:
+    """Maps [..., H/S, W/S] of drafts at full resolution [..., H, W], each pixel repeated; sums stay."""
+    scale = height // maps.shape[-2]
+    if scale == 1:
+        return maps
+    before, (rows, columns) = maps.shape[:-2], maps.shape[-2:]
+    apart = xp.reshape(maps / scale**2, (*before, rows, 1, columns, 1))
+    repeated = xp.broadcast_to(apart, (*before, rows, scale, columns, scale))
+    return xp.reshape(repeated, (*before, rows * scale, columns * scale))

@@ -149,6 +149,25 @@ def test_what_is_missing_adds_up(make_row):
     assert what_is_missing([row for row in rows if row["method"] != "true"]) is None
 
 
+def test_methods_with_fewer_planner_seeds_stand_beside_all(make_row):
+    """The same parts as if they had been run with every seed, with the same outcome."""
+    learned = [make_row(i, seed, success=i + seed < 5, method="learned") for i in range(10) for seed in range(3)]
+    once, always = (
+        [
+            make_row(i, seed, success=i < wins, method=name)
+            for name, wins in {"true-state": 10, "true": 8}.items()
+            for i in range(10)
+            for seed in range(count)
+        ]
+        for count in (1, 3)
+    )
+    parts = what_is_missing(once + learned)
+    assert [part["share"] for part in parts] == pytest.approx([0.0, 0.2, 0.8 - 12 / 30])
+    assert parts[2] == what_is_missing(always + learned)[2]
+    two = [row for row in always if row["planner_seed"] < 2]
+    assert what_is_missing(two + learned)[2]["share"] == pytest.approx(parts[2]["share"])
+
+
 def test_shift_curve_is_paired(make_row):
     """Each shift is compared with the same episodes of the usual world; what a shift has no room for is left out."""
     rows = [make_row(i, success=i < 6) for i in range(8)]

@@ -1,10 +1,12 @@
 """`plan` as a benchmark: methods side by side, going on where a run stopped, workers, shifts, comparison."""
 
+import argparse
 import json
 
 import pytest
 
 from visual_foresight.benchmark import runner
+from visual_foresight.cli import plan
 
 QUICK = ("plan", "--tasks=push-seen-v1", "--steps=2", "--candidates=8", "--iterations=1", "--horizon=2", "--elites=2")
 QUICK += ("--action_repeat=1",)
@@ -46,6 +48,18 @@ def test_a_run_goes_on_where_it_stopped(command, tmp_path, monkeypatch):
     assert command(*words, "--episodes=3", "--output", tmp_path / "parts").code == 0
     assert len(ran) == 8
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
+
+
+def test_baselines_may_run_with_fewer_seeds():
+    """The first seeds of 'learned', or as many as it has."""
+    args = argparse.Namespace(seed=4, planner_seeds=3, baseline_seeds=1)
+    jobs = plan.all_jobs(["learned", "zero"], ["none"], 2, plan.chosen_seeds(args, ["learned", "zero"]))
+    seeds = {(job.method, job.index): [] for job in jobs}
+    for job in jobs:
+        seeds[job.method, job.index].append(job.planner_seed)
+    assert seeds == {(name, i): [4, 5, 6] if name == "learned" else [4] for name in ("learned", "zero") for i in (0, 1)}
+    args.baseline_seeds = None
+    assert list(plan.chosen_seeds(args, ["zero"])["zero"]) == [4, 5, 6]
 
 
 def test_other_settings_do_not_go_on(command, refused, tmp_path):
@@ -139,6 +153,8 @@ def test_two_runs_are_compared(command, refused, tmp_path):
     ("words", "message"),
     [
         (["--planner_seeds=0"], "--planner_seeds must be at least 1, got 0"),
+        (["--baseline_seeds=0"], "--baseline_seeds must be at least 1, got 0"),
+        (["--baseline_seeds=2"], "--baseline_seeds 2 must not be above --planner_seeds 1"),
         (["--workers=0"], "--workers must be at least 1, got 0"),
         (["--method=best"], "best"),
         (["--shift=wind"], "unknown shift 'wind'"),

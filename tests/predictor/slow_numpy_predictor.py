@@ -160,3 +160,21 @@ def conv_lstm_step(inputs, cell, hidden, kernel, bias):
     enter, candidate, forget, leave = np.split(gates, 4, axis=-1)
     cell = cell * sigmoid(forget + 1) + sigmoid(enter) * np.tanh(candidate)
     return np.tanh(cell) * sigmoid(leave), cell
+
+
+def coarse_map(probabilities):
+    """[H, W, P] to [H/2, W/2, P]: each pixel shared between the nearest coarse rows and columns, one by one."""
+    height, width, count = probabilities.shape
+    coarse = np.zeros((height // 2, width // 2, count))
+    for row in range(height):
+        for column in range(width):
+            for to_row, share in _neighbours(row, height // 2):
+                for to_column, other in _neighbours(column, width // 2):
+                    coarse[to_row, to_column] += share * other * probabilities[row, column]
+    return coarse
+
+
+def _neighbours(place, size):
+    """The two coarse pixels of which a fine one lies nearest, with shares: 3/4 and 1/4, at the border all of it."""
+    own, other = place // 2, place // 2 + (1 if place % 2 else -1)
+    return [(own, 0.75), (other, 0.25)] if 0 <= other < size else [(own, 1.0)]

@@ -122,7 +122,8 @@ def test_one_scene_serves_many_futures(backbone, transformation, use_state):
 
 @pytest.mark.parametrize("backbone,transformation,use_state", COMBINATIONS)
 def test_a_draft_reads_as_its_pixels_repeated(backbone, transformation, use_state):
-    """A step from a frame of half the resolution is one from the frame that shows each of its pixels four times."""
+    """A step from a frame of half the resolution is one from the frame that shows each of its pixels four times; masks
+    of a draft are means."""
     predictor = shared_predictor(backbone, transformation, use_state)
     frames, actions, states = make_sequence()
     carry = predictor.initial_carry(frames[:, 0], states[:, 0], make_maps())
@@ -132,11 +133,16 @@ def test_a_draft_reads_as_its_pixels_repeated(backbone, transformation, use_stat
         return
     draft = np.asarray(prediction.frame)
     assert draft.shape == (2, HEIGHT // 2, WIDTH // 2, 3)
-    _, ours = predictor.step(carry, draft, actions[:, 1], states[:, 1], make_maps(), draft=True)
+    assert prediction.maps.shape[1:3] == prediction.masks.shape[1:3] == draft.shape[1:3]
+    np.testing.assert_allclose(np.sum(prediction.maps, axis=(1, 2)), 1.0, atol=1e-5)
     repeated = draft.repeat(2, axis=1).repeat(2, axis=2)
-    _, theirs = predictor.step(carry, repeated, actions[:, 1], states[:, 1], make_maps())
-    np.testing.assert_allclose(ours.maps, theirs.maps, atol=1e-5)
-    np.testing.assert_allclose(ours.state, theirs.state, atol=1e-5)
+    recurrent = carry["recurrent"]
+    ours, _ = predictor.backbone(draft, actions[:, 1], states[:, 1], recurrent, draft=True)
+    theirs, _ = predictor.backbone(repeated, actions[:, 1], states[:, 1], recurrent)
+    np.testing.assert_allclose(ours.parameters, theirs.parameters, atol=1e-5)
+    np.testing.assert_allclose(ours.next_state, theirs.next_state, atol=1e-5)
+    logits = np.asarray(theirs.mask_logits).reshape(2, HEIGHT // 2, 2, WIDTH // 2, 2, -1).mean(axis=(2, 4))
+    np.testing.assert_allclose(ours.mask_logits, logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("backbone,transformation,use_state", COMBINATIONS)

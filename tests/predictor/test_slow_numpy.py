@@ -8,7 +8,7 @@ import slow_numpy_predictor as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visual_foresight.predictor import compositor, transformations
+from visual_foresight.predictor import compositor, separable, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.layers import ConvLSTMStep
@@ -173,25 +173,53 @@ def test_fast_composite_is_the_slow_version(seed, batch, num_masks, transformati
 @FEW
 @given(seeds, st.integers(1, 3), st.integers(1, 4), st.booleans())
 def test_a_draft_is_the_slow_version_of_means(seed, batch, num_masks, again):
-    """Means of 2 x 2 pixels of the masks times those of each layer, moved with pixels repeated; maps stay whole."""
+    """Masks of half the resolution times means of 2 x 2 pixels of each layer, moved with pixels repeated."""
     rng = np.random.default_rng(seed)
     style = Style(identity_bias=1.0, separable=True)
     config = make_config("cdna", num_masks, 5, image_height=8, image_width=16, backbone="fast")
     frame, maps, outputs = make_outputs(rng, batch, config, style)
+    outputs = outputs._replace(mask_logits=outputs.mask_logits[:, ::2, ::2])
     first, first_maps, _ = make_outputs(rng, batch, config, style)
-    known = {"first_frame": first, "maps": maps, "first_maps": first_maps}
+    coarse_maps, coarse_first_maps = (
+        np.stack([slow.coarse_map(one) for one in many]).astype(np.float32) for many in (maps, first_maps)
+    )
+    known = {"first_frame": first, "maps": coarse_maps if again else maps, "first_maps": first_maps}
     given_frame = means(frame) if again else frame  # a draft made of a draft
     result = compositor.composite(outputs, given_frame, config, style, **known, draft=True)
-    whole = compositor.composite(outputs, frame, config, style, **known)
-    np.testing.assert_allclose(np.asarray(result.maps), np.asarray(whole.maps), atol=TOLERANCE)
-    assert result.frame.shape == (batch, 4, 8, 3)
+    only_maps = compositor.composite(outputs, given_frame, config, style, **known, draft=True, maps_only=True)
+    assert only_maps.frame is None
+    np.testing.assert_allclose(np.asarray(only_maps.maps), np.asarray(result.maps), atol=TOLERANCE)
     for index in range(batch):
         masks = slow.softmax_masks(outputs.mask_logits[index].astype(np.float64), relu=False)
-        repeated = means(frame)[index].repeat(2, axis=0).repeat(2, axis=1)
-        moved = slow.separable_cdna(repeated, outputs.parameters[index], num_masks, 5, "edge", 1.0)
-        layers = [means(layer[None])[0] for layer in (frame[index], first[index], outputs.generated[index], *moved)]
-        expected = slow.compose(means(masks[None])[0], layers[:3], layers[3:])
+
+        def moved(coarse, raw=outputs.parameters[index]):
+            repeated = coarse.repeat(2, axis=0).repeat(2, axis=1)
+            return [means(one[None])[0] for one in slow.separable_cdna(repeated, raw, num_masks, 5, "edge", 1.0)]
+
+        layers = [means(layer[index : index + 1])[0] for layer in (frame, first, outputs.generated)]
+        expected = slow.compose(masks, layers, moved(layers[0]))
         np.testing.assert_allclose(np.asarray(result.frame)[index], expected, atol=TOLERANCE)
+        layers = [coarse_maps[index], coarse_first_maps[index], np.zeros_like(coarse_maps[index])]
+        expected = slow.compose(masks, layers, moved(layers[0]))
+        np.testing.assert_allclose(np.asarray(result.maps)[index], expected / expected.sum((0, 1)), atol=TOLERANCE)
+
+
+@FEW
+@given(seeds)
+def test_a_coarse_map_keeps_mass_and_mean(seed):
+    """At the border, where no nearer pixel lies beyond, it may move inwards by a quarter of a coarse pixel."""
+    rng = np.random.default_rng(seed)
+    maps = np.zeros((3, 8, 16, 2), np.float32)
+    maps[:, 1:-1, 1:-1] = rng.random((3, 6, 14, 2)) ** 6
+    coarse = np.asarray(separable.coarse_maps(maps))
+    np.testing.assert_allclose(coarse, [slow.coarse_map(one) for one in maps], atol=TOLERANCE)
+    np.testing.assert_allclose(coarse.sum((1, 2)), maps.sum((1, 2)), rtol=1e-4)
+    for axis, other in ((1, 2), (2, 1)):
+        places, coarse_places = np.arange(maps.shape[axis]), 2 * np.arange(coarse.shape[axis]) + 0.5
+        mean = np.einsum("bap,a->bp", maps.sum(other), places) / maps.sum((1, 2))
+        np.testing.assert_allclose(
+            np.einsum("bap,a->bp", coarse.sum(other), coarse_places) / coarse.sum((1, 2)), mean, atol=1e-3
+        )
 
 
 def means(images):

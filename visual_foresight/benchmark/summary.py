@@ -78,7 +78,8 @@ def decision_statistics(rows: Rows) -> dict[str, Any] | None:
 def what_is_missing(rows: Rows) -> list[dict[str, Any]] | None:
     """Split what the learned model lacks to 100 % into planner, objective and model; None unless two oracles are there.
 
-    Each part is the paired difference of two methods on the same tasks, in the unshifted world.
+    Each part is the paired difference of two methods on the same tasks, in the unshifted world. An episode of a method
+    with fewer planner seeds stands beside several of the other; intervals count tasks.
     """
     by_method = group_rows(rows)
     oracle, pixel, learned = (by_method.get((name, "none")) for name in ("true-state", "true", "learned"))
@@ -128,8 +129,27 @@ def group_rows(rows: Rows) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
 
 
 def _part(name: str, meaning: str, lesser: Rows, greater: Rows) -> dict[str, Any]:
-    found = compare_rows(lesser, greater)["success"]
+    seeds = max((_planner_seeds(rows) for rows in (lesser, greater)), key=len)
+    found = compare_rows(_for_seeds(lesser, seeds), _for_seeds(greater, seeds))["success"]
     return {"part": name, "meaning": meaning, "share": found["difference"], "interval_95": found["interval_95"]}
+
+
+def _planner_seeds(rows: Rows) -> list[int]:
+    return sorted({row["planner_seed"] for row in rows if "skipped" not in row})
+
+
+def _for_seeds(rows: Rows, seeds: Sequence[int]) -> Rows:
+    """Rows for all the seeds; where there are fewer, each in turn stands for several."""
+    own = _planner_seeds(rows)
+    stands_for: dict[int, list[int]] = {}
+    for index, seed in enumerate(seeds):
+        stands_for.setdefault(seed if seed in own else own[index % len(own)], []).append(seed)
+    return [
+        {**row, "planner_seed": seed}
+        for row in rows
+        if "skipped" not in row
+        for seed in stands_for.get(row["planner_seed"], [])
+    ]
 
 
 def _share(outcomes: Sequence[bool], tasks: Sequence[Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tasks.add_argument(
         "--planner_seeds", type=int, default=1, help="how often each task is run, with --seed, --seed + 1, ..."
+    )
+    tasks.add_argument(
+        "--baseline_seeds",
+        type=int,
+        default=None,
+        help="as --planner_seeds, of all methods but 'learned', whose luck may differ less; --planner_seeds if absent",
     )
     tasks.add_argument("--shift", default=None, help="changed worlds beside the usual one: NAME[=strength],... or all")
     control.add_control_arguments(parser)
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = describe(args.env, tasks, settings)
     journal = open_journal(folder, args, protocol, settings, facts)
     work = make_work(folder, tasks, settings, args)
-    jobs = all_jobs(methods, shifts, count, range(settings.seed, settings.seed + args.planner_seeds))
+    jobs = all_jobs(methods, shifts, count, chosen_seeds(args, methods))
     run_missing(work, jobs, journal, args)
     results = write_results(folder, journal, jobs, protocol, settings, facts, report=args.report)
     if args.json:
@@ -111,10 +117,22 @@ def check_counts(args: argparse.Namespace) -> None:
     Raises:
         ValueError: names the option and its value.
     """
-    for name in ("planner_seeds", "workers", "threads"):
+    for name in ("planner_seeds", "baseline_seeds", "workers", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
+    if (args.baseline_seeds or 1) > args.planner_seeds:
+        raise ValueError(
+            f"--baseline_seeds {args.baseline_seeds} must not be above --planner_seeds {args.planner_seeds}: other "
+            "methods run with the first seeds of 'learned'"
+        )
+
+
+def chosen_seeds(args: argparse.Namespace, methods: Sequence[str]) -> dict[str, range]:
+    """Return the planner seeds of each method."""
+    baseline = args.baseline_seeds or args.planner_seeds
+    counts = {method: args.planner_seeds if method == "learned" else baseline for method in methods}
+    return {method: range(args.seed, args.seed + count) for method, count in counts.items()}
 
 
 def chosen_tasks(args: argparse.Namespace) -> tuple[Any, int]:
@@ -214,16 +232,19 @@ def make_work(folder: Path, tasks: Any, settings: control.ControlSettings, args:
     )
 
 
-def all_jobs(methods: Sequence[str], shifts: Sequence[str], count: int, seeds: Sequence[int]) -> list["Job"]:
+def all_jobs(
+    methods: Sequence[str], shifts: Sequence[str], count: int, seeds: Mapping[str, Sequence[int]]
+) -> list["Job"]:
     """Return every episode of the run: all methods and worlds of a task together, so that a stopped run compares."""
     from visual_foresight.benchmark.runner import Job
 
     return [
         Job(method, shift, index, seed)
         for index in range(count)
-        for seed in seeds
+        for seed in sorted(set().union(*seeds.values()))
         for shift in shifts
         for method in methods
+        if seed in seeds[method]
     ]
 
 

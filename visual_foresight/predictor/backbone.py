@@ -43,7 +43,8 @@ class HeadOutputs(NamedTuple):
 #       them takes frame and recurrent state of leading axis 1 beside actions and robot states of leading axis B: one
 #       scene with many futures. With None (the default) the scene is repeated for each future.
 #   drafts: bool                              whether `call` also takes frames that the compositor made as drafts, at
-#       `1 / separable.DRAFT_SCALE` of the resolution (default: no).
+#       `1 / separable.DRAFT_SCALE` of the resolution, and `draft=`: mask logits then have that resolution, too
+#       (default: no).
 #
 # Frames are float in [0, 1]. The layer's dtype policy rules its arithmetic; what it returns may have the compute type:
 # the compositor works in float32.

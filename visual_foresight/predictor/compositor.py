@@ -5,6 +5,7 @@ Source: arXiv:1605.07157, equation 3, with the background layers and the probabi
 Differs from them: as many masks as layers by construction; a map is never divided by nothing (see `normalise_maps`).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -78,8 +79,14 @@ def composite(
         maps: [B, H, W, P] float32 probability maps on `frame`, or None.
         first_maps: [B, H, W, P], where the same pixels were in the first frame; None: taken from `maps`.
         maps_only: the caller needs no frame; separable kernels then leave it out.
-        draft: the frame will only be fed back; separable kernels then give it at a lower resolution.
+        draft: masks are those of a draft, at `1 / separable.DRAFT_SCALE` of the resolution; so will be frame and maps.
+            Frames and maps that are not so yet are made so. Separable kernels only.
     """
+    if draft:
+        height = outputs.mask_logits.shape[1]
+        frame, first_frame = (_at(height, image, separable.coarse_frames) for image in (frame, first_frame))
+        maps, first_maps = (_at(height, image, separable.coarse_maps) for image in (maps, first_maps))
+        outputs = outputs._replace(generated=_at(height, outputs.generated, separable.coarse_frames))
     moves = transformations.operators(outputs.parameters, config, style)
     layers = _known_layers(outputs, frame, first_frame, config, style)
     known = None if maps is None else _known_maps(maps, first_maps, config, style)
@@ -87,7 +94,13 @@ def composite(
     if style.separable:
         masks = _masks(logits, style)  # computed only where somebody reads them: graphs leave out what nobody does
         next_frame, next_maps = separable.compose(
-            moves, logits, layers, known, style.padding, maps_only=maps_only, draft=draft
+            moves,
+            logits,
+            layers,
+            known,
+            style.padding,
+            maps_only=maps_only,
+            scale=separable.DRAFT_SCALE if draft else 1,
         )
     elif config.transformation == "cdna":
         next_frame, next_maps, masks = tapped.compose(
@@ -97,6 +110,11 @@ def composite(
         masks = _masks(logits, style)
         next_frame, next_maps = _compose(moves, masks, layers, known, config, style)
     return Composite(next_frame, None if maps is None else normalise_maps(next_maps, maps), masks)
+
+
+def _at(height: int, images: Any, coarsen: Callable[[Any], Any]) -> Any:
+    """Images [B, H, W, C] of that height, or colours [1, 1, 1, C], or None."""
+    return images if images is None or images.shape[1] in (1, height) else coarsen(images)
 
 
 def _masks(logits: Any, style: Style) -> Any:

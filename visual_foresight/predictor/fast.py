@@ -17,8 +17,15 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from visual_foresight.predictor import compositor, transformations
+from visual_foresight.predictor import compositor, separable, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
+from visual_foresight.predictor.blocks import (
+    coarse_kernel,
+    depth_to_planes,
+    depth_to_space,
+    mean_of_blocks,
+    space_to_depth,
+)
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.transformations import Style
 
@@ -170,7 +177,13 @@ class FastBackbone(layers.Layer):
         return ops.stack(path, axis=1)
 
     def call(
-        self, frame: Any, action: Any, robot_state: Any, recurrent: dict[str, Any], training: bool = False
+        self,
+        frame: Any,
+        action: Any,
+        robot_state: Any,
+        recurrent: dict[str, Any],
+        training: bool = False,
+        draft: bool = False,
     ) -> tuple[HeadOutputs, dict[str, Any]]:
         """One leap; see `backbone.BACKBONES` for the contract."""
         del training
@@ -196,8 +209,7 @@ class FastBackbone(layers.Layer):
         features = ops.relu(features)
         features = ops.relu(features + self.refine(features))
         outputs = HeadOutputs(
-            # By way of [B, L, H, W], as the compositor wants them: turned there and back, they are copied once less.
-            mask_logits=ops.transpose(depth_to_planes(self.mask_head(features), _STEM), (0, 2, 3, 1)),
+            mask_logits=self._mask_logits(features, separable.DRAFT_SCALE if draft else 1),
             generated=ops.sigmoid(self.colours)[None, None, None],
             parameters=self._parameters(features, points, conditions),
             next_state=path[:, -1],
@@ -218,13 +230,25 @@ class FastBackbone(layers.Layer):
         kernel = ops.cast(self.encode_frame.kernel, self.compute_dtype)
         bias = ops.cast(self.encode_frame.bias, self.compute_dtype)
         depth = 3 * _STEM**2
-        for_scene, for_maps = _coarse_kernel(kernel[:, :, :depth], block), kernel[:, :, depth:]
+        for_scene, for_maps = coarse_kernel(kernel[:, :, :depth], _STEM, block), kernel[:, :, depth:]
         if maps is None:
             return ops.conv(scene, for_scene, padding="same") + bias
         if shared:
             return ops.conv(scene, for_scene, padding="same") + bias + ops.conv(maps, for_maps, padding="same")
         kernel = ops.concatenate([for_scene, for_maps], axis=2)
         return ops.conv(ops.concatenate([scene, maps], axis=-1), kernel, padding="same") + bias
+
+    def _mask_logits(self, features: Any, scale: int) -> Any:
+        """[B, H/scale, W/scale, L], each the mean of those of the pixels it stands for."""
+        block = _STEM // scale
+        if scale == 1:
+            planes = self.mask_head(features)
+        else:
+            kernel = mean_of_blocks(ops.cast(self.mask_head.kernel, self.compute_dtype), _STEM, block)
+            bias = mean_of_blocks(ops.cast(self.mask_head.bias, self.compute_dtype), _STEM, block)
+            planes = ops.conv(features, kernel) + bias
+        # By way of [B, L, H, W], as the compositor wants them: turned there and back, they are copied once less.
+        return ops.transpose(depth_to_planes(planes, block), (0, 2, 3, 1))
 
     def _robot_conditions(self, action: Any, robot_state: Any, next_state: Any) -> Any:
         """[B, R] float32: what the robot is doing."""
@@ -331,45 +355,6 @@ class FastBackbone(layers.Layer):
     @staticmethod
     def _repeat(conditions: Any, count: int) -> Any:
         return ops.broadcast_to(conditions[:, None], (ops.shape(conditions)[0], count, conditions.shape[-1]))
-
-
-def space_to_depth(images: Any, block: int) -> Any:
-    """[B, H, W, C] to [B, H/block, W/block, block*block*C].
-
-    By way of [B, H, C, W], as the compositor leaves its frames: turned there and back, a graph copies them once less.
-    """
-    height, width, channels = images.shape[1:]
-    images = ops.transpose(images, (0, 1, 3, 2))
-    images = ops.reshape(images, (-1, height // block, block, channels, width // block, block))
-    images = ops.transpose(images, (0, 1, 4, 2, 5, 3))
-    return ops.reshape(images, (-1, height // block, width // block, block * block * channels))
-
-
-def _coarse_kernel(kernel: Any, block: int) -> Any:
-    """The kernel [K, K, 3*4*4, F] over blocks of 4 x 4 pixels, for blocks of fewer pixels that stand for several."""
-    size, scale = kernel.shape[0], _STEM // block
-    if scale == 1:
-        return kernel
-    parts = ops.reshape(kernel, (size, size, block, scale, block, scale, 3, -1))
-    return ops.reshape(ops.sum(parts, axis=(3, 5)), (size, size, 3 * block**2, -1))
-
-
-def depth_to_space(images: Any, block: int) -> Any:
-    """[B, H, W, block*block*C] to [B, H*block, W*block, C]; the inverse of `space_to_depth`."""
-    height, width, depth = images.shape[1:]
-    channels = depth // block**2
-    images = ops.reshape(images, (-1, height, width, block, block, channels))
-    images = ops.transpose(images, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(images, (-1, height * block, width * block, channels))
-
-
-def depth_to_planes(images: Any, block: int) -> Any:
-    """[B, H, W, block*block*C] to [B, C, H*block, W*block]: `depth_to_space` with the channels in front."""
-    height, width, depth = images.shape[1:]
-    channels = depth // block**2
-    images = ops.reshape(images, (-1, height, width, block, block, channels))
-    images = ops.transpose(images, (0, 5, 1, 3, 2, 4))
-    return ops.reshape(images, (-1, channels, height * block, width * block))
 
 
 def _centres(size: int) -> Any:

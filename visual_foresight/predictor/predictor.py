@@ -172,15 +172,16 @@ class VideoPredictor(keras.Model):
             state: [B, S] float32, environment units.
             maps: [B, H, W, P] float32, probability maps of designated pixels on `frame`; None: none are moved.
             training: whether this is a training step.
-            maps_only: the caller needs no predicted frame, as after the last step of a plan; it may then be None.
-            draft: the caller will only feed the frame back; where `drafts`, it then has half the resolution.
+            maps_only: the caller needs no predicted frame, as after a plan's last step; it may be None.
+            draft: frame and maps will only be fed back or compared; where `drafts`, they then have half the resolution.
 
         Returns:
             (carry, prediction).
         """
         frame = ops.convert_to_tensor(frame, "float32")
         action, robot_state = self._normalise(action, "action"), self._normalise(state, "state")
-        outputs, recurrent = self.backbone(frame, action, robot_state, carry["recurrent"], training=training)
+        how = {"draft": True} if draft and self.drafts else {}
+        outputs, recurrent = self.backbone(frame, action, robot_state, carry["recurrent"], training=training, **how)
         following = {**carry, "recurrent": recurrent}
         if maps is not None:
             maps = ops.convert_to_tensor(maps, "float32")
@@ -195,7 +196,7 @@ class VideoPredictor(keras.Model):
             maps=maps,
             first_maps=following.get("first_maps"),
             maps_only=maps_only and maps is not None,
-            draft=draft and self.drafts,
+            **how,
         )
         next_state = self._restore_state(outputs.next_state)
         return following, StepPrediction(composed.frame, next_state, composed.maps, composed.masks)

@@ -15,7 +15,7 @@ from keras import ops
 from visual_foresight.predictor.fusing import fuse_with_gradient
 
 _LARGEST_LOGIT = 30.0
-# Frames that are only looked at by the network again may have so many times fewer rows and columns.
+# Drafts, made for comparing futures, have so many times fewer rows and columns: frames, masks and maps.
 DRAFT_SCALE = 2
 
 
@@ -89,7 +89,7 @@ def compose(
     padding: str,
     *,
     maps_only: bool = False,
-    draft: bool = False,
+    scale: int = 1,
 ) -> tuple[Any, Any]:
     """The next frame and maps; what is not a matrix product is one fused loop over memory.
 
@@ -100,58 +100,47 @@ def compose(
         maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
         padding: "zero" or "edge".
         maps_only: leave the frame out, and its part of the products; it is then None.
-        draft: make the frame at `1 / DRAFT_SCALE` of the resolution, an eighth of the products; frames among the layers
-            may be given like that, too. Maps keep theirs.
+        scale: a pixel of logits, layers and maps stands for so many rows and columns of those that taps count in.
 
     Returns:
         (frame [B, H, W, 3], maps [B, H, W, P], not normalised, or None), float32.
     """
     shares = _softmax_planes(ops.transpose(logits, (0, 3, 1, 2)))
     map_rows = () if maps is None else tuple(_by_rows(known) for known in maps)
-    if maps_only:
-        return None, _move_maps(moves, shares, map_rows, padding)
-    rows = [_by_rows(layer) for layer in (*layers[:2], ops.concatenate(layers[2:], axis=-1))]
-    if draft:
-        return _draft(moves, shares, rows, padding), _move_maps(moves, shares, map_rows, padding)
-    images = rows[0] if maps is None else ops.concatenate([rows[0], map_rows[0]], axis=2)
-    moved = move_rows(*moves, images, padding, logits.dtype)  # [B, M, H, C, W]
-    frame = _by_rows(_blend_colours(shares, moved, *rows))
-    return frame, None if maps is None else _by_rows(_blend_maps(shares, moved, *map_rows))
+    rows = None if maps_only else [_by_rows(layer) for layer in (*layers[:2], ops.concatenate(layers[2:], axis=-1))]
+    # One product moves frame and maps together.
+    images = [row[0] for row in (rows, map_rows) if row]
+    moved = move_rows(
+        *moves, images[0] if len(images) == 1 else ops.concatenate(images, axis=2), padding, logits.dtype, scale
+    )
+    return (
+        None if rows is None else _by_rows(_blend_colours(shares, moved, *rows)),
+        _by_rows(_blend_maps(shares, moved, *map_rows)) if map_rows else None,
+    )
 
 
-def _move_maps(moves: tuple[Any, Any], shares: Any, map_rows: tuple[Any, ...], padding: str) -> Any:
-    """The next maps [B, H, W, P] alone, or None where there are none."""
-    if not map_rows:
-        return None
-    moved = move_rows(*moves, map_rows[0], padding, shares.dtype)
-    return _by_rows(_blend_maps(shares, moved, *map_rows))
+def coarse_frames(frames: Any) -> Any:
+    """Means over blocks of pixels: [B, H, W, C] to [B, H/S, W/S, C], with the scale S of drafts."""
+    height, width, channels = frames.shape[1:]
+    blocks = (-1, height // DRAFT_SCALE, DRAFT_SCALE, width // DRAFT_SCALE, DRAFT_SCALE, channels)
+    return ops.mean(ops.reshape(frames, blocks), axis=(2, 4))
 
 
-def _draft(moves: tuple[Any, Any], shares: Any, rows: list[Any], padding: str) -> Any:
-    """The next frame at a lower resolution, from means of shares and frames."""
-    height, width = (size // DRAFT_SCALE for size in shares.shape[2:])
-    coarse = _coarse_shares(shares)
-    rows = [_coarse_rows(layer) if layer.shape[1] > height else layer for layer in rows]
-    moved = move_rows(*moves, rows[0], padding, shares.dtype, DRAFT_SCALE)
-    return _by_rows(_blend_colours(coarse, moved, *rows))
+def coarse_maps(maps: Any) -> Any:
+    """Maps [B, H, W, P] to [B, H/S, W/S, P]: a pixel goes to its two nearest rows and columns, by nearness.
+
+    So a map keeps its mean, which sums over blocks would move by up to half a pixel (but at the border).
+    """
+    height, width = maps.shape[1:3]
+    down, across = (ops.convert_to_tensor(_nearness(size), "float32") for size in (height, width))
+    return ops.einsum("rh,bhwp,cw->brcp", down, maps, across)
 
 
-def _coarse_rows(rows: Any) -> Any:
-    """Means over blocks of pixels: [B, H, C, W] to [B, H/S, C, W/S]."""
-    height, channels, width = rows.shape[1:]
-    blocks = (-1, height // DRAFT_SCALE, DRAFT_SCALE, channels, width // DRAFT_SCALE, DRAFT_SCALE)
-    return ops.mean(ops.reshape(rows, blocks), axis=(2, 5))
-
-
-@fuse_with_gradient
-def _coarse_shares(shares: Any) -> Any:
-    """Means over blocks of pixels: [B, L, H, W] to [B, L, H/S, W/S], of the same type."""
-    parts = [
-        ops.cast(shares[:, :, row::DRAFT_SCALE, column::DRAFT_SCALE], "float32")
-        for row in range(DRAFT_SCALE)
-        for column in range(DRAFT_SCALE)
-    ]
-    return ops.cast(sum(parts[1:], start=parts[0]) / len(parts), shares.dtype)
+def _nearness(size: int) -> np.ndarray:
+    """[size/S, size]: how much of each pixel goes to each coarse one; columns sum to 1."""
+    places = (np.arange(size) + 0.5) / DRAFT_SCALE - 0.5
+    coarse = np.arange(size // DRAFT_SCALE)
+    return np.maximum(0.0, 1.0 - np.abs(coarse[:, None] - np.clip(places, 0, len(coarse) - 1))).astype(np.float32)
 
 
 def _by_rows(images: Any) -> Any:
