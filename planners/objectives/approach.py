@@ -1,4 +1,4 @@
-"""Reward for getting behind the object before any contact tells the planner that it matters."""
+"""Reward for getting behind the object before contact, and for staying there while pushing."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from visual_foresight.planners.objectives.arrays import array_namespace, as_float, as_numpy, safe_norm, safe_root
+from visual_foresight.planners.objectives.arrays import array_namespace, as_float, safe_norm, safe_root
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
-from visual_foresight.planners.objectives.objective import at_moments, require_field, unit_of
+from visual_foresight.planners.objectives.objective import at_moments, require_field
+from visual_foresight.planners.objectives.stepwise import StepwiseObjective
 from visual_foresight.planners.settings import require_count, require_number
 from visual_foresight.rollout import Rollout
 
 
-class Approach:
-    """Smallest distance, over time, of the pusher's tip to the place from which the object can be pushed to the goal.
+class Approach(StepwiseObjective):
+    """Mean distance, over time, of the pusher's tip to the place from which the object can be pushed to the goal.
 
     Far from the object every plan moves it equally little, and the distance of its pixel to the goal says nothing;
     without this term even a perfect model fails a third of the tasks. The place lies ``offset`` pixels behind the
-    object as seen from the goal, and moves with the object.
+    object as seen from the goal, and moves with the object. A tip that is behind it at every step pushes straight
+    through it; one that only touches the place on its way hits the object off its centre, and turns it.
 
     A pusher that cannot be lifted must go around the object: on the straight way to the far side it would push the
     object away from the goal. With ``clearance`` the distance is the length of the shortest way around a disc of that
@@ -33,12 +35,14 @@ class Approach:
         clearance: radius of the disc to walk around [px], at most ``offset``; 0 is the straight distance.
         index: which of the rollout's designated pixels is to be approached.
         scale: distances are divided by it [px].
+        terminal_weight: weight of the last step; the others have 1.
 
     Raises:
         ValueError: a goal of another shape, or a setting outside its range.
         TypeError: ``tip_pixels`` cannot be called.
     """
 
+    term, unit = "approach", "px"
     outputs = ("states", "pixels")
 
     def __init__(
@@ -50,6 +54,7 @@ class Approach:
         clearance: float = 4.5,
         index: int = 0,
         scale: float = 1.0,
+        terminal_weight: float = 1.0,
     ) -> None:
         """Check and store the settings."""
         if not callable(tip_pixels):
@@ -61,30 +66,13 @@ class Approach:
         require_number("clearance", clearance, 0.0, offset)
         require_count("index", index, 0)
         require_number("scale", scale, 0.0, open_low=True)
+        require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
         self.tip_pixels, self.index = tip_pixels, int(index)
         self.offset, self.clearance, self.scale = float(offset), float(clearance), float(scale)
+        self.terminal_weight = float(terminal_weight)
 
-    @property
-    def units(self) -> dict[str, str]:
-        """What 1 means in each term."""
-        return {"approach": unit_of(self.scale, "px")}
-
-    def __call__(self, rollout: Rollout) -> Any:
-        """Costs [K]."""
-        distances = self._distances(rollout)
-        return array_namespace(distances).min(distances, axis=1)
-
-    def terms(self, rollout: Rollout) -> dict[str, Any]:
+    def _values(self, rollout: Rollout) -> Any:
         """Distance of the tip to the place behind the object at each step [K, T'], in units of ``scale``."""
-        return {"approach": self._distances(rollout)}
-
-    def explain(self, rollout: Rollout) -> dict[str, np.ndarray]:
-        """The cost at the step where it is incurred, the nearest one, and 0 elsewhere [K, T']."""
-        distances = as_numpy(self._distances(rollout))
-        nearest = np.eye(distances.shape[1], dtype=bool)[np.argmin(distances, axis=1)]
-        return {"approach": np.where(nearest, distances, 0.0)}
-
-    def _distances(self, rollout: Rollout) -> Any:
         states = require_field(rollout, "states", "Approach")
         object_pixel = self._object_pixel(rollout)  # [K, T', 2]
         tip = as_float(self.tip_pixels(at_moments(rollout, states)))

@@ -24,6 +24,20 @@ def test_the_place_to_push_from_lies_behind_the_object_as_seen_from_the_goal():
     np.testing.assert_allclose(objective(rollout), [0.0, 11.0, np.hypot(5.5, 5.5)], atol=2e-3)
 
 
+def test_staying_behind_the_object_costs_less_than_passing_by():
+    """Three steps: one tip follows the object, the other leaves for its side after the first."""
+    places = np.array([[10.0, 14.5], [10.0, 16.5], [10.0, 18.5]])
+    rollout = Rollout(
+        np.zeros((2, 3, 2)),
+        states=np.stack([places, places + [[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]]]),
+        pixels=np.broadcast_to(places[:, None] + [0.0, 5.5], (2, 3, 1, 2)),
+    )
+    objective = Approach(lambda states: states, [10.0, 40.0], clearance=0.0)
+    np.testing.assert_allclose(objective(rollout), [0.0, 10.0 / 3.0], atol=2e-3)
+    late = Approach(lambda states: states, [10.0, 40.0], clearance=0.0, terminal_weight=2.0)
+    np.testing.assert_allclose(late(rollout), [0.0, 15.0 / 4.0], atol=2e-3)
+
+
 def test_the_way_around_costs_what_the_straight_way_hides():
     """In front of the object the place behind it is 11 px away, but 15 around; beside it both see the same."""
     rollout = Rollout(

@@ -61,7 +61,7 @@ def slow_pixel_distance(rollout, terminal_weight=10.0, spread_weight=1.0):
 
 
 def slow_approach(rollout, index=1, goal=(2.0, 9.0), offset=5.5):
-    costs = np.full(K, np.inf)
+    costs = np.zeros(K)
     for k in range(K):
         for t in range(T):
             x, y = rollout.states[k, t, 0], rollout.states[k, t, 2]
@@ -72,7 +72,7 @@ def slow_approach(rollout, index=1, goal=(2.0, 9.0), offset=5.5):
             else:
                 place = rollout.pixels[k, t, index]
             away = (place - goal) / (np.linalg.norm(place - goal) + 1e-3)
-            costs[k] = min(costs[k], np.linalg.norm(tip - (place + offset * away)))
+            costs[k] += np.linalg.norm(tip - (place + offset * away)) / T
     return costs
 
 
