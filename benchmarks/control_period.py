@@ -12,6 +12,7 @@ import argparse
 import datetime
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ def main() -> None:
             distance, late = run(environment, controller, task, steps, period)
             distances.append(distance)
             delays.append(late)
+            print(f"{name}, task {number + 1} of {len(tasks)}: {distance:.1f} px from the goal", file=sys.stderr)
             if name != "MPC":
                 controller.close()
         results[name] = summary(distances, delays, period)
