@@ -93,7 +93,8 @@ def main() -> None:
     env: Any = environment.unwrapped
     simulator = make_simulator("learned", environment, args.preset, dtype=args.precision)
     settings, period = ControlSettings(), args.period_ms / 1e3
-    tasks = load_tasks(args.task_set, episodes=args.tasks, seed=0, split="train")
+    whole_set = load_tasks(args.task_set, episodes=None, seed=0, split="train")
+    tasks = [whole_set[index] for index in range(min(args.tasks, len(whole_set)))]
     results: dict[str, Any] = {}
     for name in ("MPC", "AsynchronousMPC"):
         distances, delays = [], []
