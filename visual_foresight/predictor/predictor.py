@@ -62,8 +62,7 @@ class VideoPredictor(keras.Model):
             raise TypeError(f"VideoPredictor needs a PredictorConfig, got {type(config).__name__}")
         # The model itself stays in float32: a mixed policy here would round the input frames.
         super().__init__(name=name, dtype="float32")
-        if statistics is None:
-            statistics = Statistics.identity(config.action_size, config.state_size)
+        statistics = statistics or Statistics.identity(config.action_size, config.state_size)
         _check_statistics(statistics, config)
         self._notes = _Notes(config, statistics, dict(metadata or {}))
         self.backbone = create_backbone(config, dtype or keras.config.dtype_policy())
@@ -173,7 +172,7 @@ class VideoPredictor(keras.Model):
             maps: [B, H, W, P] float32, probability maps of designated pixels on `frame`; None: none are moved.
             training: whether this is a training step.
             maps_only: the caller needs no predicted frame, as after a plan's last step; it may be None.
-            draft: frame and maps will only be fed back or compared; where `drafts`, they then have half the resolution.
+            draft: frame and maps are only fed back or compared; where `drafts`, they then have half the resolution.
 
         Returns:
             (carry, prediction).
