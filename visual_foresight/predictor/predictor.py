@@ -62,7 +62,7 @@ class VideoPredictor(keras.Model):
             raise TypeError(f"VideoPredictor needs a PredictorConfig, got {type(config).__name__}")
         # The model itself stays in float32: a mixed policy here would round the input frames.
         super().__init__(name=name, dtype="float32")
-        statistics = statistics or Statistics.identity(config.action_size, config.state_size)
+        statistics = Statistics.identity(config.action_size, config.state_size) if statistics is None else statistics
         _check_statistics(statistics, config)
         self._notes = _Notes(config, statistics, dict(metadata or {}))
         self.backbone = create_backbone(config, dtype or keras.config.dtype_policy())
