@@ -38,7 +38,7 @@ def make_asynchronous(
     return AsynchronousMPC(
         mpc.simulator,
         mpc.planner,
-        pixel_objective(env, goal_pixel(env, task), settings),
+        pixel_objective(env.camera, goal_pixel(env, task), settings),
         action_space=env.action_space,
         rng=0,
         latency_steps=latency_steps,

@@ -30,6 +30,7 @@ from visual_foresight.envs.registration import PUSH_ID
 from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_split
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
+from visual_foresight.worker_processes import follow_parent
 
 MANIFEST = "collection.json"
 MANIFEST_VERSION = 1
@@ -233,6 +234,7 @@ def _start_worker(progress: Any) -> None:
     global _progress
     _progress = progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    follow_parent()
 
 
 def _advance() -> None:

@@ -1,4 +1,4 @@
-"""Ways to choose actions while collecting data: `uniform`, `smooth`, `scripted`, and mixtures of them by weight.
+"""Ways to choose actions while collecting data: `uniform`, `smooth`, `scripted`, `close`, and mixtures of them by weight.
 
 A policy knows the scene, and the state and `info` of the last step. It draws from its own generator, never from the
 environment's.
@@ -196,6 +196,55 @@ class ScriptedPolicy:
         return target
 
 
+class ClosePolicy:
+    """Stays at one object and goes from place to place around it, on it and in its bays, straight and at any speed.
+
+    A planner imagines such ways when it corrects a push: short contacts from any side, beside the middle, along a flank,
+    and out of a bay again. Scripted pushes hardly ever show them.
+
+    Args:
+        noise: deviation of the noise on each component.
+        margin: how far beyond the object's outline the places lie at most [m].
+    """
+
+    name = "close"
+    _NEAR = 0.03  # [m] beyond the margin: from farther off the finger comes at full speed
+    _LONGEST = 6  # steps on one way; an object that is pushed along takes its places with it
+
+    def __init__(self, noise: float = 0.08, margin: float = 0.03):
+        """See the class."""
+        self.noise = noise
+        self.margin = margin
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """See `Policy.reset`."""
+        self._rng = rng
+        self._radii = [item.shape.radius for item in scene.objects]
+        self._index = int(rng.integers(len(self._radii)))
+        self._steps_left = 0
+
+    def act(self, state: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+        """See `Policy.act`."""
+        tip = np.asarray(state, np.float64)
+        centre = np.asarray(info["object_positions"], np.float64)[self._index, :2]
+        reach = self._radii[self._index] + TIP_RADIUS + self.margin
+        if self._steps_left <= 0 or math.dist(tip, self._target) < 0.5 * STEP_METRES:
+            self._choose(centre, reach)
+        self._steps_left -= 1
+        wish = self._target - tip
+        far = math.dist(tip, centre) > reach + self._NEAR
+        velocity = wish / max(math.hypot(*wish), STEP_METRES) * (1.0 if far else self._speed)
+        return _clipped(velocity + self._rng.normal(0, self.noise, 2))
+
+    def _choose(self, centre: np.ndarray, reach: float) -> None:
+        """Draws a place, evenly over a disc about the object, and how fast to go there."""
+        radius, angle = reach * math.sqrt(self._rng.random()), self._rng.uniform(-math.pi, math.pi)
+        place = centre + radius * np.array([math.cos(angle), math.sin(angle)])
+        self._target = np.clip(place, -TIP_LIMIT, TIP_LIMIT)
+        self._speed = self._rng.uniform(0.3, 1.0)
+        self._steps_left = self._LONGEST
+
+
 class MixedPolicy:
     """Draws one policy for each episode.
 
@@ -224,7 +273,7 @@ class MixedPolicy:
         return self._chosen.act(state, info)
 
 
-POLICIES: dict[str, type] = {policy.name: policy for policy in (UniformPolicy, SmoothPolicy, ScriptedPolicy)}
+POLICIES: dict[str, type] = {policy.name: policy for policy in (UniformPolicy, SmoothPolicy, ScriptedPolicy, ClosePolicy)}
 
 
 def make_policy(text: str) -> Policy:

@@ -15,6 +15,7 @@ from visual_foresight.planners.mppi import MPPI
 from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.plan_many import plan_many
 from visual_foresight.planners.random_shooting import RandomShooting
+from visual_foresight.planners.rectification import Rectification, RectifiedController
 
 PLANNERS: dict[str, type] = {
     "cem": CEM,
@@ -44,6 +45,8 @@ __all__ = [
     "Planner",
     "ProposalFn",
     "RandomShooting",
+    "Rectification",
+    "RectifiedController",
     "plan_many",
     "shift",
 ]

@@ -63,6 +63,8 @@ class TrainingConfig:
     backbone: str = _option("seed", NETWORK, "seed: the original network; fast: made for planning")
     kernel_size: int = _option(5, NETWORK, "side of the motion kernels [px], odd")
     width: float = _option(1.0, NETWORK, "multiplies every channel count")
+    detail: float = _option(1.0, NETWORK, "further multiplies the channels at a quarter of the resolution (fast)")
+    num_looks: int = _option(1, NETWORK, "places at which each moved layer looks (fast, CDNA)")
     stride: int = _option(
         1,
         NETWORK,
@@ -226,15 +228,15 @@ def _check_choices(config: TrainingConfig) -> None:
 def _check_ranges(config: TrainingConfig) -> None:
     at_least = {
         "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
-        "stride": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
-        "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
+        "stride": 1, "num_looks": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1,
+        "keep_checkpoints": 1, "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
         "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0,
         "max_minutes": 0,
     }  # fmt: skip
     for name, low in at_least.items():
         if getattr(config, name) < low:
             raise ValueError(f"{name} must be at least {low}, got {getattr(config, name)}")
-    for name in ("learning_rate", "width", "cache_gb"):
+    for name in ("learning_rate", "width", "detail", "cache_gb"):
         if getattr(config, name) <= 0:
             raise ValueError(f"{name} must be above 0, got {getattr(config, name)}")
     if not 0 < config.train_val_split < 1:

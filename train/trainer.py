@@ -18,6 +18,7 @@ import visual_foresight
 from visual_foresight.backend import backend_name, device_kind
 from visual_foresight.episode import Episode
 from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.growing import GROWING, grow
 from visual_foresight.predictor.predictor import VideoPredictor
 from visual_foresight.statistics import Statistics
 from visual_foresight.train import checkpoints
@@ -34,7 +35,9 @@ from visual_foresight.train.selection import RegretJudge
 _FINAL_LEARNING_RATE = 0.01
 """Where the cosine ends, as a share of the first learning rate."""
 
-_NETWORK_FIELDS = ("backbone", "use_state", "num_masks", "kernel_size", "context_frames", "width", "stride")
+_NETWORK_FIELDS = (
+    "backbone", "use_state", "num_masks", "kernel_size", "context_frames", "width", "stride", *GROWING,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +232,7 @@ def _compile_step(model: TrainingModel, segment: Segment, steps_per_execution: i
 
 
 def _adopt_network(config: TrainingConfig) -> TrainingConfig:
-    """The configuration with the network of `init_from`; refuses flags that contradict it."""
+    """The configuration with the network of `init_from`, grown where flags ask for more; refuses those that contradict it."""
     if not config.init_from:
         return config
     found = VideoPredictor.from_preset(config.init_from).config
@@ -238,7 +241,9 @@ def _adopt_network(config: TrainingConfig) -> TrainingConfig:
     defaults = TrainingConfig()
     for name, value in network.items():
         given = getattr(config, name)
-        if given not in (getattr(defaults, name), value) and str(given).upper() != str(value).upper():
+        if name in GROWING and given > value:
+            network[name] = given
+        elif given not in (getattr(defaults, name), value) and str(given).upper() != str(value).upper():
             raise ValueError(
                 f"--{name}={given} contradicts the predictor {config.init_from}, which has {value}: leave it out"
             )
@@ -277,6 +282,12 @@ def _predictor(config: TrainingConfig, data: TrainingData, resumed: Path | None)
             predictor = VideoPredictor(wanted, statistics, {}, dtype=config.precision)
     else:
         predictor = VideoPredictor.from_preset(source, dtype=config.precision)
+        if config.init_from and not resumed:
+            with _seeded_initialisers(config.seed):
+                predictor = grow(
+                    predictor,
+                    dataclasses.replace(predictor.config, **{name: getattr(wanted, name) for name in GROWING}),
+                )
         differences = [
             f"{item.name}: {getattr(predictor.config, item.name)} there, {getattr(wanted, item.name)} here"
             for item in dataclasses.fields(PredictorConfig)

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from visual_foresight.benchmark.episode import run_task
-from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS, make_imagination, make_pilot, metres_per_pixel
+from visual_foresight.benchmark.methods import (
+    METHODS,
+    PLANNING_METHODS,
+    Imagination,
+    goal_pixel,
+    make_imagination,
+    make_pilot,
+    metres_per_pixel,
+)
 from visual_foresight.benchmark.rows import episode_row
 from visual_foresight.benchmark.settings import ControlSettings
 from visual_foresight.benchmark.simulators import StillSimulator, make_simulator
@@ -115,3 +123,44 @@ def test_unknown_names_are_refused(environment):
         make_imagination("best", environment, "")
     with pytest.raises(ValueError, match="unknown simulator 'best'"):
         make_simulator("best", environment, "")
+
+
+def test_only_a_known_camera_that_moved_is_rectified(environment, task, tiny_predictor):
+    """A predictor that names the usual camera gets its picture back; one that names none plans in what it sees."""
+    from visual_foresight.envs.camera import PUSH_CAMERA
+    from visual_foresight.envs.shifts import make_shifted
+    from visual_foresight.planners import RectifiedController
+
+    simulator = make_simulator("learned", environment, str(tiny_predictor))
+    metadata = simulator.simulator.predictor.metadata
+    shifted = make_shifted("camera_tilt", 1.0)
+    still = ControlSettings(**{**SMALL.table(), "rectify": False})
+
+    def pilot(world, settings=SMALL):
+        world.reset(options={"task": task})
+        return make_pilot(world.unwrapped, Imagination("learned", simulator), task, settings, 0)
+
+    kept = metadata.pop("recorded_with", None)
+    try:
+        assert not isinstance(pilot(shifted), RectifiedController)
+        metadata["recorded_with"] = {"camera": PUSH_CAMERA.digest()}
+        assert not isinstance(pilot(environment), RectifiedController)
+        assert not isinstance(pilot(shifted, still), RectifiedController)
+        rectified = pilot(shifted)
+        assert isinstance(rectified, RectifiedController)
+        # The goal it works towards is where the usual camera would see it.
+        np.testing.assert_allclose(
+            np.ravel(rectified.goals), goal_pixel(environment.unwrapped, task), atol=0.35
+        )
+        record = run_task(shifted, Imagination("learned", simulator), task, SMALL, name="t", rng=0)
+        again = run_task(shifted, Imagination("learned", simulator), task, SMALL, name="t", rng=0)
+        np.testing.assert_array_equal(record.actions, again.actions)
+        first = record.decisions[0]
+        assert first.frames.dtype == np.uint8 and first.frames.shape[1:] == record.frames.shape[1:]
+        # Expectations come back in the present camera's picture: the plan begins where the object is seen.
+        assert np.linalg.norm(first.pixels[0] - record.pixels[0]) < 2.0
+    finally:
+        shifted.close()
+        metadata.pop("recorded_with", None)
+        if kept is not None:
+            metadata["recorded_with"] = kept

@@ -55,6 +55,24 @@ def test_scripted_pushes_come_from_all_sides():
     assert (np.bincount(quarter, minlength=4) / len(quarter)).min() > 0.125
 
 
+def test_close_stays_at_one_object_and_moves_it():
+    """Once it is there the finger stays near its object, which is moved more than 1 cm in most episodes."""
+    near, moved = [], []
+    for episode in range(30):
+        scene = sample_scene(np.random.default_rng([5, episode]))
+        physics, policy = Physics(scene), make_policy("close")
+        physics.start()
+        policy.reset(scene, np.random.default_rng([6, episode]))
+        start = physics.object_poses()[:, :2]
+        for _ in range(20):
+            physics.step(policy.act(physics.tip_position, {"object_positions": physics.object_poses()}))
+            tip = physics.tip_position
+            near.append(np.linalg.norm(physics.object_poses()[:, :2] - tip, axis=1).min())
+        moved.append(np.linalg.norm(physics.object_poses()[:, :2] - start, axis=1).max())
+    assert np.mean(np.array(near) < 0.12) > 0.8
+    assert np.mean(np.array(moved) > 0.01) > 0.7
+
+
 def test_smooth_actions_resemble_their_neighbours():
     """Neighbouring smooth actions are correlated, uniform ones are not."""
 

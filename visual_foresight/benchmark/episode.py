@@ -167,4 +167,15 @@ def _imagined(controller: "MPC", plan: "Plan", outputs: Sequence[str]) -> dict[s
         expected["pixels"] = expected_pixels(rollout.pixel_distributions[0, :, 0])
     if rollout.pixels is not None:
         expected["pixels"] = rollout.pixels[0, :, 0]
-    return expected
+    rectification = getattr(controller, "rectification", None)
+    return expected if rectification is None else _as_seen(expected, rectification)
+
+
+def _as_seen(expected: dict[str, Any], rectification: Any) -> dict[str, Any]:
+    """Expectations in the recording camera's picture, as the present camera would show them."""
+    ways = {
+        "frames": rectification.restored_images,
+        "distributions": rectification.restored_maps,
+        "pixels": rectification.restored_pixels,
+    }
+    return {name: ways[name](values) for name, values in expected.items()}

@@ -10,7 +10,6 @@ from visual_foresight.benchmark.simulators import StillSimulator, TrueStateSimul
 
 if TYPE_CHECKING:
     from visual_foresight.envs.tasks import Task
-    from visual_foresight.planners import MPC
 
 METHODS = {
     "learned": "the learned predictor imagines",
@@ -103,8 +102,10 @@ def make_controller(
     rng: np.random.Generator | int,
     *,
     task: "Task | None" = None,
-) -> "MPC":
+) -> Any:
     """Return the MPC controller for one object and goal: distance of its pixel, and the pusher's way behind it.
+
+    A predictor that knows another camera than the environment's works in the picture of the one that it knows.
 
     Args:
         env: the unwrapped environment.
@@ -115,16 +116,20 @@ def make_controller(
         rng: of the planner.
         task: needed by the true-state simulator only, for the goal on the table.
     """
-    from visual_foresight.planners import MPC
+    from visual_foresight.planners import MPC, RectifiedController
 
     scale = env.camera.height / 64
     of_state = isinstance(simulator, TrueStateSimulator)
     reads_environment = of_state or hasattr(simulator, "env")
     predictor = getattr(getattr(simulator, "simulator", simulator), "predictor", None)
-    return MPC(
+    camera = recording_camera(env, predictor) if settings.rectify else env.camera
+    rectification = _rectification(env.camera, camera)
+    if rectification is not None:
+        goal = rectification.pixels(goal)
+    controller = MPC(
         simulator,
         make_planner(settings),
-        _state_objective(simulator, task, settings) if of_state else pixel_objective(env, goal, settings),
+        _state_objective(simulator, task, settings) if of_state else pixel_objective(camera, goal, settings),
         action_space=env.action_space,
         rng=rng,
         replan_interval=settings.replan_interval,
@@ -135,14 +140,39 @@ def make_controller(
         # The true simulator reads the scene from the environment; the learned one is shown the context.
         make_start=(lambda context: simulator.start()) if reads_environment else None,
     )
+    return controller if rectification is None else RectifiedController(controller, rectification)
 
 
-def pixel_objective(env: Any, goal: np.ndarray, settings: ControlSettings) -> Any:
-    """The designated pixel at its goal, and the way of the finger to the place behind the object."""
+def recording_camera(env: Any, predictor: Any) -> Any:
+    """Return the camera that a predictor was trained with; the environment's own where that is not known."""
+    from visual_foresight.envs.camera import PUSH_CAMERA
+
+    usual = PUSH_CAMERA.resized(env.camera.height, env.camera.width)
+    noted = {} if predictor is None else predictor.metadata.get("recorded_with", {})
+    return usual if noted.get("camera") == usual.digest() else env.camera
+
+
+def _rectification(present: Any, recording: Any) -> Any:
+    """From one camera's picture to the other's, in the plane of the finger's tip; None if they are the same."""
+    from visual_foresight.planners import Rectification
+
+    if present == recording:
+        return None
+    return Rectification.between(camera_homography(present), camera_homography(recording))
+
+
+def pixel_objective(camera: Any, goal: np.ndarray, settings: ControlSettings) -> Any:
+    """The designated pixel at its goal, and the way of the finger to the place behind the object.
+
+    Args:
+        camera: in whose picture they are.
+        goal: (row, col) there.
+        settings: weights of the terms.
+    """
     from visual_foresight.planners.objectives import Approach, PixelDistance, WeightedSum
 
-    scale = env.camera.height / 64
-    mapping = tip_homography(env)
+    scale = camera.height / 64
+    mapping = camera_homography(camera)
     terms: dict[str, Any] = {
         "distance": PixelDistance(goal, settings.terminal_weight, scale=scale, spread_weight=settings.spread_weight),
         "approach": Approach(mapping, goal, offset=OFFSET * scale, clearance=CLEARANCE * scale, scale=scale),
@@ -177,9 +207,14 @@ def goal_pixel(env: Any, task: "Task") -> np.ndarray:
 
 def tip_homography(env: Any) -> Any:
     """Return the map from the pusher's position [m] to its pixel, at the height at which the environment reports it."""
+    return camera_homography(env.camera)
+
+
+def camera_homography(camera: Any) -> Any:
+    """Return the map from the pusher's position [m] to its pixel in a camera's picture."""
     from visual_foresight.envs.push import TIP_PIXEL_HEIGHT
     from visual_foresight.planners.objectives import Homography
 
     corners = np.array([[x, y] for x in (-0.2, 0.2) for y in (-0.2, 0.2)])
     raised = np.concatenate([corners, np.full((len(corners), 1), TIP_PIXEL_HEIGHT)], axis=1)
-    return Homography.fit(corners, env.camera.project(raised))
+    return Homography.fit(corners, camera.project(raised))

@@ -21,6 +21,7 @@ from visual_foresight.benchmark.judging import judge_plan
 from visual_foresight.benchmark.methods import PLANNING_METHODS, Imagination, make_imagination, make_pilot
 from visual_foresight.benchmark.rows import KEY, episode_row
 from visual_foresight.benchmark.settings import ControlSettings
+from visual_foresight.worker_processes import follow_parent
 
 NO_SHIFT = "none"
 _PLANNER_STREAM = 0xB5
@@ -211,6 +212,7 @@ _workplace: Workplace | None = None  # of a worker process
 def _start_worker(work: Work) -> None:
     global _workplace
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
+    follow_parent()
     limit_threads(work.num_threads or 1)
     _workplace = Workplace(work)
 

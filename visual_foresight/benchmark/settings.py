@@ -34,6 +34,7 @@ class ControlSettings:
         deadline_ms: time for one decision [ms], or None.
         steps: executed at most in an episode.
         seed: of the planner's randomness.
+        rectify: where the environment's camera is not the one that the predictor knows, bring its pictures there.
     """
 
     planner: str = "cem"
@@ -50,6 +51,7 @@ class ControlSettings:
     deadline_ms: float | None = None
     steps: int = 30
     seed: int = 0
+    rectify: bool = True
 
     def __post_init__(self) -> None:
         """A shorter plan than usual is executed whole by default."""

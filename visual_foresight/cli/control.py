@@ -72,6 +72,12 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stop_distance", type=float, default=usual.stop_distance, help="stand still this near to the goal [px]"
     )
+    group.add_argument(
+        "--no_rectify",
+        dest="rectify",
+        action="store_false",
+        help="plan in the picture as it is where the camera is not the one that the predictor knows",
+    )
     group.add_argument("--deadline_ms", type=float, default=usual.deadline_ms, help="time for one decision [ms]")
     group.add_argument("--steps", type=int, default=usual.steps, help="steps executed at most in an episode")
     group.add_argument("--seed", type=int, default=usual.seed, help="of the tasks that are drawn and of the planner")

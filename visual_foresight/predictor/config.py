@@ -33,6 +33,9 @@ class PredictorConfig:
         kernel_size: side of the kernels of "cdna" and "dna" [px], odd.
         context_frames: ground-truth frames before the predictor sees its own predictions.
         width: factor on the number of channels of the backbone.
+        detail: further factor on those of the "fast" backbone at a quarter of the resolution, where the outlines are that
+            meet in a contact.
+        num_looks: places at which each moved layer of a "fast" "cdna" looks to know how it moves.
         stride: control steps that one call of the network leaps over; more than 1 for the "fast" backbone only. A
             leap is given its block of `stride` actions; a shorter one is filled with zero actions, which must mean
             "stand still" to the robot.
@@ -54,6 +57,8 @@ class PredictorConfig:
     context_frames: int = 2
     width: float = 1.0
     stride: int = 1
+    detail: float = 1.0
+    num_looks: int = 1
 
     def __post_init__(self) -> None:
         """Normalise names, then validate."""
@@ -82,6 +87,7 @@ class PredictorConfig:
             _check_count(field, getattr(self, field))
         _check_count("context_frames", self.context_frames)
         _check_count("stride", self.stride)
+        _check_count("num_looks", self.num_looks)
         if not isinstance(self.use_state, bool):
             raise TypeError(f"PredictorConfig.use_state must be True or False, got {self.use_state!r}")
         for field in ("image_height", "image_width"):
@@ -90,10 +96,11 @@ class PredictorConfig:
                 raise ValueError(f"PredictorConfig.{field} must be a multiple of {SIZE_MULTIPLE}, got {size}")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"PredictorConfig.kernel_size must be odd (a kernel has a centre), got {self.kernel_size}")
-        if isinstance(self.width, bool) or not isinstance(self.width, int | float):
-            raise TypeError(f"PredictorConfig.width must be a number, got {self.width!r}")
-        if not (math.isfinite(self.width) and self.width > 0):
-            raise ValueError(f"PredictorConfig.width must be a positive number, got {self.width}")
+        _check_factor("width", self.width)
+        _check_factor("detail", self.detail)
+        for field in ("detail", "num_looks"):
+            if self.backbone == "seed" and getattr(self, field) != 1:
+                raise ValueError(f"PredictorConfig.{field} must be 1 for the seed backbone, got {getattr(self, field)}")
         if self.transformation == "dna" and self.num_masks != 1:
             raise ValueError(
                 f"PredictorConfig.num_masks must be 1 for dna (it makes one transformed image), got {self.num_masks}; "
@@ -148,6 +155,13 @@ def _check_count(field: str, value: Any) -> None:
         raise TypeError(f"PredictorConfig.{field} must be an integer, got {value!r}")
     if value < 1:
         raise ValueError(f"PredictorConfig.{field} must be at least 1, got {value}")
+
+
+def _check_factor(field: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"PredictorConfig.{field} must be a number, got {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"PredictorConfig.{field} must be a positive number, got {value}")
 
 
 def _nearest(name: str, valid: list[str] | tuple[str, ...]) -> str:

@@ -64,7 +64,8 @@ class FastBackbone(layers.Layer):
         self.drafts = config.transformation == "cdna"
         separable = config.transformation == "cdna"
         self.style = Style(identity_bias=0.0 if separable else 2.0, separable=separable, palette=_NUM_COLOURS)
-        self._fine, self._coarse, self._last = (_channels(count, config.width) for count in _CHANNELS)
+        factors = (config.width * config.detail, config.width, config.width)
+        self._fine, self._coarse, self._last = map(_channels, _CHANNELS, factors)
         self._make_trunk()
         self._make_heads()
         self._make_robot()
@@ -112,9 +113,10 @@ class FastBackbone(layers.Layer):
             self.kernel_head = self._convolution(last, _STEM**2 * taps, 1, kernel_initializer=small)
             return
         per_image = transformations.num_parameters(config, self.style) // config.num_masks
-        self.attention_head = self._convolution(last, config.num_masks, 1)
+        self.attention_head = self._convolution(last, config.num_looks * config.num_masks, 1)
         robot = 2 * _NUM_MOMENTS * _NUM_POSITIONS if config.use_state else 0
-        self.kernel_hidden = self._dense(last + 2 + robot + self._conditions, _HIDDEN, activation="relu")
+        seen = config.num_looks * (last + 2 + robot) + self._conditions
+        self.kernel_hidden = self._dense(seen, _HIDDEN, activation="relu")
         self.kernel_hidden_2 = self._dense(_HIDDEN, _HIDDEN, activation="relu")
         self.kernel_head = self._dense(_HIDDEN, per_image, kernel_initializer="zeros")
         shifts = 4 if self.style.separable else per_image
@@ -313,18 +315,22 @@ class FastBackbone(layers.Layer):
         """
         if self.config.transformation == "dna":
             return ops.cast(depth_to_space(self.kernel_head(features), _STEM), "float32")
-        count = self.config.num_masks
+        count, looks = self.config.num_masks, self.config.num_looks
         height, width = features.shape[1:3]
-        attention = ops.reshape(ops.cast(self.attention_head(features), "float32"), (-1, height * width, count))
+        attention = ops.reshape(ops.cast(self.attention_head(features), "float32"), (-1, height * width, looks * count))
         attention = ops.softmax(attention, axis=1)
         flat = ops.reshape(ops.cast(features, "float32"), (-1, height * width, self._last))
         pooled = ops.einsum("bnm,bnc->bmc", attention, flat)
         grid = np.stack(np.meshgrid(_centre_values(height), _centre_values(width), indexing="ij"), axis=-1)
         place = ops.einsum("bnm,nc->bmc", attention, ops.convert_to_tensor(grid.reshape(-1, 2), "float32"))
-        seen = [pooled, place, self._repeat(conditions, count)]
+        seen = [pooled[:, :count], place[:, :count], self._repeat(conditions, count)]
         if points is not None:
-            offsets = place[:, :, None] - points[:, None]  # [B, M, 4*N, 2]
-            seen.append(ops.reshape(offsets, (-1, count, 2 * points.shape[1])))
+            offsets = place[:, :, None] - points[:, None]  # [B, looks * M, 4*N, 2]
+            offsets = ops.reshape(offsets, (-1, looks * count, 2 * points.shape[1]))
+            seen.append(offsets[:, :count])
+        for first in range(count, looks * count, count):  # the other places, behind the first one's numbers
+            numbers = [pooled, place] if points is None else [pooled, place, offsets]
+            seen += [each[:, first : first + count] for each in numbers]
         hidden = self.kernel_hidden_2(self.kernel_hidden(ops.concatenate(seen, axis=-1)))
         parameters = self.kernel_head(hidden)  # [B, M, per image]
         motion = ops.reshape(self.motion_head(conditions), (-1, count, self.motion_head.units // count))

@@ -1,0 +1,67 @@
+"""A larger predictor that begins as the same function as a trained smaller one.
+
+Chen, Goodfellow and Shlens 2016, "Net2Net" (arXiv:1511.05641). Differs from it: new units keep random weights of their
+own, and what reads them starts at zero, instead of units being doubled.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.predictor import VideoPredictor
+
+GROWING = ("detail", "num_looks")
+"""Fields of the config that may grow."""
+
+
+def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
+    """The predictor with more units; it predicts the same until it is trained.
+
+    Args:
+        predictor: of the `fast` backbone.
+        config: its config, `detail` and `num_looks` as large or larger.
+
+    Raises:
+        ValueError: the config differs in another field, or something would shrink.
+    """
+    _check(predictor.config, config)
+    policy = predictor.backbone.dtype_policy.name
+    larger = VideoPredictor(config, predictor.statistics, predictor.metadata, dtype=policy)
+    old = {variable.path: variable for variable in predictor.backbone.variables}
+    groups = {larger.backbone.to_fine.kernel.path: 4, larger.backbone.to_fine.bias.path: 4}
+    for variable, source in zip(larger.backbone.variables, old.values(), strict=True):
+        variable.assign(_grown(np.array(variable), np.array(source), groups.get(variable.path, 1)))
+    return larger
+
+
+def _check(old: PredictorConfig, new: PredictorConfig) -> None:
+    for field in dataclasses.fields(PredictorConfig):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if field.name not in GROWING and before != after:
+            raise ValueError(f"growing changes {' and '.join(GROWING)} alone; {field.name} is {before}, not {after}")
+        if field.name in GROWING and after < before:
+            raise ValueError(f"a predictor grows, it does not shrink: its {field.name} is {before}, got {after}")
+
+
+def _grown(fresh: Any, old: np.ndarray, groups: int) -> np.ndarray:
+    """The new variable: old units first, new ones behind them; old units do not read new ones.
+
+    Args:
+        fresh: as initialised, of the new shape [..., inputs, outputs] or [outputs].
+        old: of the old shape.
+        groups: outputs consist of so many equal parts, each of which grows.
+    """
+    if fresh.shape == old.shape:
+        return old
+    values = fresh.reshape(*fresh.shape[:-1], groups, -1).copy()
+    old = old.reshape(*old.shape[:-1], groups, -1)
+    count = old.shape[-1]
+    if old.ndim == 2:  # a bias
+        values[..., :count] = old
+        return values.reshape(fresh.shape)
+    inputs = old.shape[-3]
+    values[..., :inputs, :, :count] = old
+    values[..., inputs:, :, :count] = 0.0
+    return values.reshape(fresh.shape)
