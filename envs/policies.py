@@ -1,4 +1,4 @@
-"""Ways to choose actions while collecting data: `uniform`, `smooth`, `scripted`, `close`, and mixtures of them by weight.
+"""Ways to choose actions while collecting data: `uniform`, `smooth`, `scripted`, `close`, and mixtures of them.
 
 A policy knows the scene, and the state and `info` of the last step. It draws from its own generator, never from the
 environment's.
@@ -199,8 +199,8 @@ class ScriptedPolicy:
 class ClosePolicy:
     """Stays at one object and goes from place to place around it, on it and in its bays, straight and at any speed.
 
-    A planner imagines such ways when it corrects a push: short contacts from any side, beside the middle, along a flank,
-    and out of a bay again. Scripted pushes hardly ever show them.
+    A planner imagines such ways when it corrects a push: short contacts from any side, beside the middle, along a
+    flank, and out of a bay again. Scripted pushes hardly ever show them.
 
     Args:
         noise: deviation of the noise on each component.
@@ -273,7 +273,9 @@ class MixedPolicy:
         return self._chosen.act(state, info)
 
 
-POLICIES: dict[str, type] = {policy.name: policy for policy in (UniformPolicy, SmoothPolicy, ScriptedPolicy, ClosePolicy)}
+POLICIES: dict[str, type] = {
+    policy.name: policy for policy in (UniformPolicy, SmoothPolicy, ScriptedPolicy, ClosePolicy)
+}
 
 
 def make_policy(text: str) -> Policy:

@@ -1,8 +1,8 @@
 """A camera that has moved: its pictures, and everything in pixels, brought to where the recording camera saw them.
 
-A predictor knows one camera. Where another's place is known, nothing has to be learned anew: both see the plane in which
-the robot works, so a homography leads from one picture to the other (Hartley & Zisserman, 13.1). It is exact for a
-camera that only turned, and for points of the plane if it also moved.
+A predictor knows one camera. Where another's place is known, nothing has to be learned anew: both see the plane in
+which the robot works, so a homography leads from one picture to the other (Hartley & Zisserman, 13.1). It is exact for
+a camera that only turned, and for points of the plane if it also moved.
 """
 
 from __future__ import annotations

@@ -72,7 +72,9 @@ class TrainingConfig:
     )
     image_size: tuple[int, int] = _option((64, 64), NETWORK, "height and width of the frames [px], e.g. 64 or 48x64")
     precision: str = _option("float32", NETWORK, "float32, or mixed_bfloat16: bfloat16 arithmetic, float32 weights")
-    init_from: str = _option("", NETWORK, "predictor to fine-tune: its network settings are taken over as well")
+    init_from: str = _option(
+        "", NETWORK, "predictor to fine-tune: its network is taken over, or grown by --detail, --num_looks"
+    )
 
     preprocess: str = _option("seed", DATA, "crop and resize: seed (the original's), antialias, or none")
     split_by: str = _option("file", DATA, "split training from validation by file (the original's way) or by episode")
@@ -229,9 +231,9 @@ def _check_ranges(config: TrainingConfig) -> None:
     at_least = {
         "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
         "stride": 1, "num_looks": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1,
-        "keep_checkpoints": 1, "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0, "gradient_clip": 0,
-        "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0, "motion_dilation": 0,
-        "max_minutes": 0,
+        "keep_checkpoints": 1, "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0,
+        "gradient_clip": 0, "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0,
+        "motion_dilation": 0, "max_minutes": 0,
     }  # fmt: skip
     for name, low in at_least.items():
         if getattr(config, name) < low:

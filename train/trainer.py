@@ -232,7 +232,7 @@ def _compile_step(model: TrainingModel, segment: Segment, steps_per_execution: i
 
 
 def _adopt_network(config: TrainingConfig) -> TrainingConfig:
-    """The configuration with the network of `init_from`, grown where flags ask for more; refuses those that contradict it."""
+    """The configuration with the network of `init_from`, grown where flags ask; refuses flags that contradict it."""
     if not config.init_from:
         return config
     found = VideoPredictor.from_preset(config.init_from).config

@@ -13,6 +13,7 @@ from visual_foresight.benchmark.methods import (
     make_imagination,
     make_pilot,
     metres_per_pixel,
+    recording_camera,
 )
 from visual_foresight.benchmark.rows import episode_row
 from visual_foresight.benchmark.settings import ControlSettings
@@ -140,18 +141,16 @@ def test_only_a_known_camera_that_moved_is_rectified(environment, task, tiny_pre
         world.reset(options={"task": task})
         return make_pilot(world.unwrapped, Imagination("learned", simulator), task, settings, 0)
 
-    kept = metadata.pop("recorded_with", None)
+    kept = metadata.pop("training", None)
     try:
         assert not isinstance(pilot(shifted), RectifiedController)
-        metadata["recorded_with"] = {"camera": PUSH_CAMERA.digest()}
+        metadata["training"] = {"data": {"recorded_with": {"camera": PUSH_CAMERA.digest()}}}
         assert not isinstance(pilot(environment), RectifiedController)
         assert not isinstance(pilot(shifted, still), RectifiedController)
         rectified = pilot(shifted)
         assert isinstance(rectified, RectifiedController)
         # The goal it works towards is where the usual camera would see it.
-        np.testing.assert_allclose(
-            np.ravel(rectified.goals), goal_pixel(environment.unwrapped, task), atol=0.35
-        )
+        np.testing.assert_allclose(np.ravel(rectified.goals), goal_pixel(environment.unwrapped, task), atol=0.35)
         record = run_task(shifted, Imagination("learned", simulator), task, SMALL, name="t", rng=0)
         again = run_task(shifted, Imagination("learned", simulator), task, SMALL, name="t", rng=0)
         np.testing.assert_array_equal(record.actions, again.actions)
@@ -161,6 +160,17 @@ def test_only_a_known_camera_that_moved_is_rectified(environment, task, tiny_pre
         assert np.linalg.norm(first.pixels[0] - record.pixels[0]) < 2.0
     finally:
         shifted.close()
-        metadata.pop("recorded_with", None)
+        metadata.pop("training", None)
         if kept is not None:
-            metadata["recorded_with"] = kept
+            metadata["training"] = kept
+
+
+def test_the_shipped_predictor_names_its_camera(environment):
+    """Where its training wrote it down, and it is that of the environment."""
+    from visual_foresight.envs.camera import PUSH_CAMERA
+    from visual_foresight.envs.shifts import make_shifted
+
+    predictor = make_simulator("learned", environment, "push_fast").simulator.predictor
+    shifted = make_shifted("camera_pan", 1.0)
+    assert recording_camera(shifted.unwrapped, predictor) == PUSH_CAMERA != shifted.unwrapped.camera
+    shifted.close()

@@ -148,7 +148,9 @@ def recording_camera(env: Any, predictor: Any) -> Any:
     from visual_foresight.envs.camera import PUSH_CAMERA
 
     usual = PUSH_CAMERA.resized(env.camera.height, env.camera.width)
-    noted = {} if predictor is None else predictor.metadata.get("recorded_with", {})
+    noted: Any = {} if predictor is None else predictor.metadata
+    for name in ("training", "data", "recorded_with"):
+        noted = noted.get(name, {})
     return usual if noted.get("camera") == usual.digest() else env.camera
 
 

@@ -33,8 +33,7 @@ class PredictorConfig:
         kernel_size: side of the kernels of "cdna" and "dna" [px], odd.
         context_frames: ground-truth frames before the predictor sees its own predictions.
         width: factor on the number of channels of the backbone.
-        detail: further factor on those of the "fast" backbone at a quarter of the resolution, where the outlines are that
-            meet in a contact.
+        detail: further factor on those of the "fast" backbone at a quarter of the resolution, where outlines meet.
         num_looks: places at which each moved layer of a "fast" "cdna" looks to know how it moves.
         stride: control steps that one call of the network leaps over; more than 1 for the "fast" backbone only. A
             leap is given its block of `stride` actions; a shorter one is filled with zero actions, which must mean
