@@ -203,10 +203,35 @@ def test_a_series_ends_when_its_points_take_too_long(monkeypatch, simulator, tmp
     from visual_foresight.benchmark.settings import ControlSettings
 
     simulator.predictor.save(tmp_path / "tiny")
-    clock = itertools.count(1)
-    monkeypatch.setattr(scale, "time_decision", lambda *_: {"milliseconds_median": 1e3 * next(clock), "repeats": 1})
-    args = argparse.Namespace(preset=str(tmp_path / "tiny"), point_seconds=1.5)
+    clock, policies = itertools.count(1), []
+
+    def time_decision(config, settings, sizes, point_seconds, dtype):
+        policies.append(dtype)
+        return {"milliseconds_median": 1e3 * next(clock), "repeats": 1}
+
+    monkeypatch.setattr(scale, "time_decision", time_decision)
+    args = argparse.Namespace(preset=str(tmp_path / "tiny"), point_seconds=1.5, precision="bfloat16")
     results = scale.measure_scale(args, ControlSettings(), {"candidates": (1, 2, 4, 8)})
     assert [point["candidates"] for point in results["scale"]["candidates"]["points"]] == [1, 2]
     assert results["scale"]["candidates"]["left_out"] == [4, 8]
     assert "left out: 4, 8" in scale.scale_table(results)
+    assert policies == ["mixed_bfloat16"] * 2
+
+
+def test_the_precision_of_the_scale_is_the_predictors(simulator, monkeypatch):
+    """A decision asked for in bfloat16 is made by a predictor of that policy: once it was float32 whatever was asked."""
+    from visual_foresight.benchmark.settings import ControlSettings
+    from visual_foresight.predictor import predictor as module
+
+    made = []
+    original = module.VideoPredictor
+
+    def noted(config, **options):
+        made.append(original(config, **options))
+        return made[-1]
+
+    monkeypatch.setattr(module, "VideoPredictor", noted)
+    sizes = {"candidates": 4, "horizon": 2, "image_size": 16, "environments": 1}
+    settings = ControlSettings(iterations=1, elites=2, action_repeat=1, replan_interval=1)
+    scale.make_decision(simulator.predictor.config, settings, sizes, "mixed_bfloat16")()
+    assert made[0].backbone.dtype_policy.name == "mixed_bfloat16"

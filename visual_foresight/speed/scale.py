@@ -36,9 +36,11 @@ def measure_scale(
 
     A series ends after the first point whose decision takes longer than `--point_seconds`.
     """
+    from visual_foresight.cli.control import predictor_dtype
     from visual_foresight.predictor.config import PredictorConfig
     from visual_foresight.predictor.presets import preset_directory
 
+    dtype = predictor_dtype(args)
     description = json.loads((preset_directory(args.preset) / "config.json").read_text(encoding="utf-8"))
     config = PredictorConfig.from_json(description["config"])
     base = {
@@ -52,7 +54,7 @@ def measure_scale(
         points = []
         for value in values:
             sizes = base | {name: value}
-            point = time_decision(config, settings, sizes, args.point_seconds)
+            point = time_decision(config, settings, sizes, args.point_seconds, dtype)
             points.append({name: value, **point})
             print(f"{name} {value}: {point['milliseconds_median']:.4g} ms a decision", file=sys.stderr)
             if point["milliseconds_median"] > 1e3 * args.point_seconds:
@@ -62,10 +64,10 @@ def measure_scale(
 
 
 def time_decision(
-    config: Any, settings: ControlSettings, sizes: Mapping[str, int], point_seconds: float
+    config: Any, settings: ControlSettings, sizes: Mapping[str, int], point_seconds: float, dtype: str | None = None
 ) -> dict[str, float]:
     """Time a decision for so many environments: their contexts, one search for all of them, all iterations."""
-    decide = make_decision(config, settings, sizes)
+    decide = make_decision(config, settings, sizes, dtype)
     decide()  # compiles
     seconds = [_timed(decide)]
     while len(seconds) < _MOST_REPEATS and sum(seconds) + seconds[-1] < _SHARE * point_seconds:
@@ -77,8 +79,10 @@ def time_decision(
     }
 
 
-def make_decision(config: Any, settings: ControlSettings, sizes: Mapping[str, int]) -> Callable[[], Any]:
-    """Return a function that makes one decision of `sizes`."""
+def make_decision(
+    config: Any, settings: ControlSettings, sizes: Mapping[str, int], dtype: str | None = None
+) -> Callable[[], Any]:
+    """Return a function that makes one decision of `sizes`, with a predictor of that Keras dtype policy."""
     from visual_foresight.benchmark.settings import make_planner
     from visual_foresight.planners import plan_many
     from visual_foresight.planners.objectives import PixelDistance
@@ -87,7 +91,7 @@ def make_decision(config: Any, settings: ControlSettings, sizes: Mapping[str, in
     from visual_foresight.simulator import LearnedSimulator
 
     side, count = sizes["image_size"], sizes["environments"]
-    predictor = VideoPredictor(dataclasses.replace(config, image_height=side, image_width=side))
+    predictor = VideoPredictor(dataclasses.replace(config, image_height=side, image_width=side), dtype=dtype)
     simulator: Any = LearnedSimulator(predictor)
     elites = min(settings.elites, sizes["candidates"])
     planner = make_planner(
