@@ -219,7 +219,7 @@ def test_a_series_ends_when_its_points_take_too_long(monkeypatch, simulator, tmp
 
 
 def test_the_precision_of_the_scale_is_the_predictors(simulator, monkeypatch):
-    """A decision asked for in bfloat16 is made by a predictor of that policy: once it was float32 whatever was asked."""
+    """A decision asked for in bfloat16 is made by a predictor of that policy; once it was float32 all the same."""
     from visual_foresight.benchmark.settings import ControlSettings
     from visual_foresight.predictor import predictor as module
 
