@@ -11,7 +11,6 @@ import math
 import os
 import resource
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -30,6 +29,7 @@ from visual_foresight.envs.registration import PUSH_ID
 from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_split
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
+from visual_foresight.video_files import write_text
 from visual_foresight.worker_processes import follow_parent
 
 MANIFEST = "collection.json"
@@ -270,7 +270,7 @@ def collect_episodes(
         ValueError: the directory holds a collection and `resume` is off, or one of other settings or versions.
     """
     directory = Path(directory)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     manifest = _open_manifest(directory, settings, resume)
@@ -357,14 +357,8 @@ def _identity(settings: CollectSettings) -> dict[str, Any]:
 
 
 def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", suffix=".json.partial", delete=False) as file:
-        json.dump(
-            {**manifest, "shards": dict(sorted(manifest["shards"].items(), key=lambda item: int(item[0])))},
-            file,
-            indent=1,
-        )
-    os.replace(file.name, directory / MANIFEST)
+    shards = dict(sorted(manifest["shards"].items(), key=lambda item: int(item[0])))
+    write_text(directory / MANIFEST, json.dumps({**manifest, "shards": shards}, indent=1))
 
 
 def _report(manifest, directory: Path, new: int, seconds: float, busy: float, workers: int) -> dict[str, Any]:

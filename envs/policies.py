@@ -291,7 +291,7 @@ def parse_policy(text: str) -> dict[str, float]:
     """Names and weights of a policy text; see `make_policy`."""
     weights: dict[str, float] = {}
     for part in text.split(","):
-        name, _, number = (piece.strip() for piece in part.partition("="))
+        name, equals, number = (piece.strip() for piece in part.partition("="))
         if name not in POLICIES:
             near = difflib.get_close_matches(name, POLICIES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -299,7 +299,7 @@ def parse_policy(text: str) -> dict[str, float]:
         if name in weights:
             raise ValueError(f"policy {name!r} appears twice in {text!r}")
         try:
-            weights[name] = float(number) if number else 1.0
+            weights[name] = float(number) if equals else 1.0
         except ValueError as error:
             raise ValueError(
                 f"weight of policy {name!r} must be a number, got {number!r}; write name=weight"

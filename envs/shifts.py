@@ -12,7 +12,8 @@ environment.
 
 Under a moved camera everything in pixels belongs to the moved camera: goal pixels, `info`, the 3 px of success
 (measured along the true projection) and the map from the finger's position to its pixel that planners get from the
-environment: they are told where the camera is, as a calibrated robot would be. The predictor is not.
+environment: they are told where the camera is, as a calibrated robot would be. The predictor is not told. Where
+the camera of its data is known, `plan` brings the pictures there (`planners.Rectification`), unless `--no_rectify`.
 """
 
 from __future__ import annotations

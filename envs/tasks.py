@@ -241,13 +241,13 @@ class TaskSet:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(
-                f"no task set at {path}; shipped sets: {', '.join(shipped_task_sets())} (TaskSet.shipped)"
-            )
+            raise FileNotFoundError(f"no task set at {path}; shipped sets: {', '.join(shipped_task_sets())}")
         try:
             record = json.loads(path.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not JSON ({error}); write task sets with TaskSet.save") from error
+            raise ValueError(
+                f"{path} is not JSON ({error}), which a task set is; shipped sets: {', '.join(shipped_task_sets())}"
+            ) from error
         if not isinstance(record, dict) or record.get("task_set_version") != TASK_SET_VERSION:
             found = record.get("task_set_version") if isinstance(record, dict) else type(record).__name__
             raise ValueError(f"{path}: not a task set of version {TASK_SET_VERSION} (got {found!r})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,22 +29,28 @@ class Ensemble:
     A simulator like any other: `start` encodes the scene in each, `cost_function` is what planners use, and `rollout`
     gives the members' mean, for pictures and for carrying maps along.
 
+    With ``share`` below 1 the first member judges all candidates, and the others only that share of them which it likes
+    best: a second opinion on what may be chosen, for a fraction of the time. Candidates that not all have judged count
+    as worse than those that have, in the first member's order.
+
     Args:
         simulators: two or more, with the same ``stride``.
         penalty: k, deviations that are added to the mean; 0 is the mean, negative is optimistic.
+        share: of the candidates that all members judge, above 0 and at most 1. Gradients are always those of all.
 
     Attributes:
         stride: control steps of one network call, as the members have it.
         drafts: whether all members take ``draft``.
 
     Raises:
-        ValueError: fewer than two simulators, different strides, or a penalty that is not finite.
+        ValueError: fewer than two simulators, different strides, or a setting outside its range.
     """
 
-    def __init__(self, simulators: Sequence[Simulator], *, penalty: float = 1.0) -> None:
+    def __init__(self, simulators: Sequence[Simulator], *, penalty: float = 1.0, share: float = 1.0) -> None:
         """Check that the members belong together."""
-        self.simulators, self.penalty = tuple(simulators), float(penalty)
+        self.simulators, self.penalty, self.share = tuple(simulators), float(penalty), float(share)
         require_number("penalty", self.penalty, -float("inf"))
+        require_number("share", self.share, 0.0, 1.0, open_low=True)
         strides = {int(getattr(one, "stride", 1)) for one in self.simulators}
         if len(self.simulators) < 2 or len(strides) > 1:
             raise ValueError(
@@ -77,7 +84,7 @@ class Ensemble:
     def cost_function(self, start: tuple[Any, ...], objective: Objective) -> EnsembleCost:
         """Candidates [K, H, A] to costs [K], with a ``gradient`` where the members have one."""
         costs = [cost_function(one, begin, objective) for one, begin in zip(self.simulators, start, strict=True)]
-        return EnsembleCost(costs, self.penalty)
+        return EnsembleCost(costs, self.penalty, self.share)
 
 
 class EnsembleCost:
@@ -86,18 +93,38 @@ class EnsembleCost:
     Args:
         cost_fns: one for each member.
         penalty: k.
+        share: of the candidates that all of them judge.
 
     Raises:
         ValueError: asked for a gradient that a member does not have.
     """
 
-    def __init__(self, cost_fns: Sequence[Callable[[np.ndarray], np.ndarray]], penalty: float) -> None:
+    def __init__(
+        self, cost_fns: Sequence[Callable[[np.ndarray], np.ndarray]], penalty: float, share: float = 1.0
+    ) -> None:
         """Store the members."""
-        self._cost_fns, self._penalty = tuple(cost_fns), float(penalty)
+        self._cost_fns, self._penalty, self._share = tuple(cost_fns), float(penalty), float(share)
 
     def __call__(self, candidates: np.ndarray) -> np.ndarray:
         """Costs [K]; not finite where any member's is not."""
-        mean, deviation, _ = _moments(self.members(candidates))
+        if self._share == 1.0:
+            return self._combined(self.members(candidates))
+        first = np.asarray(self._cost_fns[0](candidates), np.float64)
+        ranking = np.argsort(np.where(np.isfinite(first), first, np.inf), kind="stable")
+        count = math.ceil(self._share * len(candidates))
+        judged, rest = ranking[:count], ranking[count:]
+        others = [np.asarray(cost_fn(candidates[judged]), np.float64) for cost_fn in self._cost_fns[1:]]
+        costs = np.where(np.isfinite(first), first, np.inf)
+        costs[judged] = self._combined(np.stack([first[judged], *others]))
+        finite = costs[judged][np.isfinite(costs[judged])]
+        if len(rest) and len(finite):
+            # Behind the worst that all have judged: a cost that only one member gave is no bargain.
+            worst = float(finite.max())
+            costs[rest] = np.maximum(costs[rest] + max(0.0, worst - float(costs[rest].min())), worst)
+        return costs
+
+    def _combined(self, members: np.ndarray) -> np.ndarray:
+        mean, deviation, _ = _moments(members)
         return mean + self._penalty * deviation
 
     def members(self, candidates: np.ndarray) -> np.ndarray:

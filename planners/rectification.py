@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from visual_foresight.planners.objectives.homography import Homography
 
@@ -122,6 +121,8 @@ def _mapped(matrix: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 def _warped(image: np.ndarray, source: np.ndarray, *, order: int, outside: str = "nearest") -> np.ndarray:
     """An image [H, W, C] read at the places to which a matrix leads its pixels."""
+    from scipy import ndimage  # slow to import, and seldom needed
+
     height, width = image.shape[:2]
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1)
     places = np.moveaxis(_mapped(source, grid), -1, 0)

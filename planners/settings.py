@@ -48,7 +48,7 @@ def require_count(name: str, value: int, minimum: int = 1) -> None:
 
 
 def require_number(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    """Raise unless ``value`` is a number in [low, high], or in (low, high] with ``open_low``.
+    """Raise unless ``value`` is a finite number in [low, high], or in (low, high] with ``open_low``.
 
     Raises:
         ValueError: it is not, or is NaN.
@@ -57,8 +57,12 @@ def require_number(name: str, value: float, low: float, high: float = math.inf, 
         inside = (low < value if open_low else low <= value) and value <= high and math.isfinite(value)
     except TypeError:
         inside = False
-    if not inside:
-        raise ValueError(f"{name} must lie in {'(' if open_low else '['}{low}, {high}], got {value!r}")
+    if inside:
+        return
+    if low == -math.inf and high == math.inf:
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    left, right = "(" if open_low else "[", ")" if high == math.inf else "]"
+    raise ValueError(f"{name} must lie in {left}{low}, {high}{right}, got {value!r}")
 
 
 def schedule(num_candidates: int | tuple[int, ...], num_iterations: int, decay: float, minimum: int) -> tuple[int, ...]:

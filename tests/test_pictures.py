@@ -139,3 +139,29 @@ def test_line_plot_shows_a_fall_as_a_fall():
     plot = pictures.line_plot([10.0, 5.0, 0.0], size=(100, 200), title="", color=(255, 0, 0))
     rows, cols = np.nonzero((plot == (255, 0, 0)).all(axis=-1))
     assert rows[cols < 60].mean() < rows[cols > 150].mean() - 30
+
+
+@given(color=st.tuples(*[st.integers(0, 255)] * 3))
+def test_a_dim_heat_map_shows_on_every_color(color):
+    """The brightest place is far brighter than the dimmed picture, pale yellow ones included."""
+    image = np.full((9, 9, 3), color, np.uint8)
+    heat = np.zeros((9, 9), np.float32)
+    heat[4, 4] = 1.0
+    luminance = pictures.overlay_heat(image, heat, dim=True) @ np.array([0.2126, 0.7152, 0.0722])
+    assert luminance[4, 4] > luminance[0, 0] + 80
+
+
+@given(text=st.text(st.characters(codec="ascii", categories=("L",)), max_size=60), least=st.integers(0, 200))
+def test_titled_pictures_have_room_for_their_title(text, least):
+    """The picture stays on the left below the title, and what is added is paper; a title changes no pixel of it."""
+    made = pictures.titled(GREY, text, least_width=least)
+    height, width = GREY.shape[:2]
+    assert made.shape[1] >= max(width, least)
+    np.testing.assert_array_equal(made[-height:, :width], GREY)
+    assert (made[-height:, width:] == pictures.INK).all()
+
+
+@pytest.mark.parametrize("text", ["step 9", "a text that is wider than the picture by far"])
+def test_captions_do_not_change_the_size(text):
+    """Long or short, a caption leaves the width and adds the same height, so that a movie's pictures stay equal."""
+    assert pictures.caption(GREY, text, size=12).shape == (32 + 21, 48, 3)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visual_foresight import animation, charts, report
+from visual_foresight import animation, charts, pictures, report, wording
 from visual_foresight.benchmark.statistics import wilson_interval
 from visual_foresight.control_record import ControlRecord, Decision, summarize
 from visual_foresight.video_files import write_gif
@@ -96,6 +96,51 @@ def test_equal_distances_are_both_told(tmp_path):
     assert text.count("5.7 px") >= 4
     assert "distance at the start" in text
     assert "distance at the end" in text
+
+
+def test_only_what_runs_first_may_have_built_the_model(tmp_path):
+    """The chart of decision times speaks of building in the first episode of a run, and never by default."""
+    text = " ".join(read(report.write_report(tmp_path / "r.html", [record(), record()], settings={})).text)
+    assert text.count("building the model") == 1
+    assert text.count("Time of a decision") == 2
+    assert "building" not in report.episode_section(record(), anchor="a")
+
+
+def test_settings_are_words():
+    """Nothing of Python's own notation stands in a table of facts."""
+    table = report.fact_table("Settings", {"drawing": {"renderer": "ray", "size": [64, 64]}, "deadline": None})
+    assert "renderer: ray; size: (64, 64)" in table
+    assert not any(sign in table for sign in ("{", "[", "&#x27;", "None"))
+
+
+@given(distance=st.floats(0, 20), tolerance=st.sampled_from([2.0, 3.0]))
+def test_a_told_distance_lies_on_its_side_of_the_tolerance(distance, tolerance):
+    """Rounding moves no distance into or out of the tolerance, unless it is within 0.0001 px of it."""
+    told = float(wording.distance_text(distance, tolerance).removesuffix(" px"))
+    assert abs(told - distance) <= 0.05 + 1e-9
+    if abs(distance - tolerance) > 1e-4:
+        assert (told <= tolerance) == (distance <= tolerance)
+
+
+def test_near_distances_show_two_digits_and_one_step_is_no_steps(tmp_path):
+    """3.02 px is not called 3.0 px where 3 px count, and an episode of one step has "1 step"."""
+    made = record()
+    pixels = np.array([[8.0, 2.0], [8.0, 4.98]])
+    short = ControlRecord("s", made.frames[:2], pixels, made.goal, 3.0, made.actions[:1], False)
+    text = " ".join(read(report.write_report(tmp_path / "r.html", [short], settings={})).text)
+    assert "3.02 px after 1 step;" in text
+
+
+def test_film_numbers_the_steps_of_every_row(monkeypatch):
+    """Each picture of the film has the step it belongs to: those of the plan are not those of the camera above."""
+    said = []
+    caption = pictures.caption
+    monkeypatch.setattr(
+        pictures, "caption", lambda image, text, **more: said.append(text) or caption(image, text, **more)
+    )
+    report.episode_section(record(decisions=[decision(2)]), anchor="a")
+    numbers = [text for text in said if text.startswith("step ")]
+    assert numbers == [f"step {step}" for step in (*range(7), 3, 4, 5, 6, 3, 4, 5, 6)]
 
 
 def test_player_data_is_the_record(tmp_path):
@@ -193,6 +238,12 @@ def test_ticks_are_round_few_and_inside(low, span):
     assert 1 <= len(places) <= 12
     assert all(low - span * 1e-6 <= place <= low + span * (1 + 1e-6) for place in places)
     assert len(np.unique(np.diff(places).round(9))) <= len(places)
+
+
+def test_a_chart_of_one_value_has_one_tick_of_its_step():
+    """One decision at step 0: the horizontal axis does not repeat the 0."""
+    made = charts.line_chart([charts.Line([2.0])], title="Time", x_label="step", y_label="s")
+    assert re.findall(r'class="tick x"[^>]*>([^<]+)<', made) == ["0", "1"]
 
 
 def test_chart_without_values_says_so():

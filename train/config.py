@@ -99,9 +99,9 @@ class TrainingConfig:
 
     max_minutes: float = _option(0.0, RUN, "stop cleanly after this time [min], resumable; 0: no limit")
     log_every: int = _option(40, RUN, "iterations between rows of the log")
-    validate_every: int = _option(200, RUN, "iterations between validations")
+    validate_every: int = _option(200, RUN, "iterations between validations, each at the end of a row of the log")
     validation_batches: int = _option(8, RUN, "batches of a validation, the same ones every time")
-    checkpoint_every: int = _option(2000, RUN, "iterations between checkpoints")
+    checkpoint_every: int = _option(2000, RUN, "iterations between checkpoints, each at the end of a row of the log")
     keep_checkpoints: int = _option(3, RUN, "newest checkpoints kept, besides the best")
     select: str = _option("psnr", RUN, "figure of the validation that decides which checkpoint is the best")
     bank: str = _option("push-seen-v1", RUN, "with select=regret: bank of labelled sequences, a file or a shipped name")

@@ -199,6 +199,7 @@ def _assemble(
     validation: list[tuple[Episode, str]],
     facts: Mapping[str, Any],
 ) -> TrainingData:
+    _check_sizes(config, train + validation)
     statistics = _statistics(config, [episode for episode, _ in train])
     labels = tuple(label for _, label in train)
     first = train[0][0]
@@ -224,6 +225,18 @@ def _assemble(
     held_out = WindowSource(_drained(validation), seed=config.seed + 1, **options)
     source = WindowSource(_drained(train), seed=config.seed, **options, **varied)
     return TrainingData(source, held_out, statistics, labels, facts)
+
+
+def _check_sizes(config: TrainingConfig, labelled: list[tuple[Episode, str]]) -> None:
+    """Refuse frames of another size than the network's, which only frames that nobody resizes can have."""
+    for episode, label in labelled:
+        found = tuple(episode.frames.shape[1:3])
+        if found != tuple(config.image_size):
+            height, width = config.image_size
+            raise ValueError(
+                f"{label}: frames are {found[0]}x{found[1]}, --image_size is {height}x{width}: pass "
+                f"--image_size={found[0]}x{found[1]} (multiples of 8), or --preprocess=antialias, which resizes"
+            )
 
 
 def _drained(labelled: list[tuple[Episode, str]]) -> Iterator[Episode]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from visual_foresight import pictures
 from visual_foresight.control_record import ControlRecord, Decision
+from visual_foresight.wording import counted, distance_text
 
 
 def control_frames(record: ControlRecord, *, scale: int = 5, glances: int = 3) -> Iterator[np.ndarray]:
@@ -62,7 +63,7 @@ def _plan_side(record: ControlRecord, decision: Decision | None, ahead: int, sca
     image = pictures.mark_goal(image, record.goal, scale=scale, radius=record.tolerance)
     if decision.pixels is not None:
         image = pictures.mark_cross(image, decision.pixels[ahead], scale=scale, color=pictures.PREDICTED)
-    return pictures.caption(image, f"imagined, {ahead + 1} steps after step {decision.step}")
+    return pictures.caption(image, f"imagined, {counted(ahead + 1, 'step')} after step {decision.step}")
 
 
 def _composed(record: ControlRecord, step: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -74,7 +75,7 @@ def _composed(record: ControlRecord, step: int, left: np.ndarray, right: np.ndar
     chart = pictures.line_plot(
         distances[: step + 1],
         size=(96, top.shape[1]),
-        title=f"distance to the goal [px]: {distances[step]:.1f}{outcome}",
+        title=f"distance to the goal: {distance_text(distances[step], record.tolerance)}{outcome}",
         upper=float(distances.max()),
         length=record.num_steps + 1,
         threshold=record.tolerance,

@@ -44,7 +44,7 @@ def line_chart(
         return f'<figure class="chart"><figcaption>{escape(title)}</figcaption><p>No data.</p></figure>'
     low_x, high_x = float(every[:, 0].min()), float(every[:, 0].max())
     low_y, high_y = _vertical_range(every[:, 1], threshold)
-    scale = _Scale((low_x, max(high_x, low_x + 1e-9)), (low_y, high_y))
+    scale = _Scale((low_x, high_x if high_x > low_x else low_x + 1.0), (low_y, high_y))
     parts = [_axes(scale, x_label, y_label)]
     if threshold is not None:
         y = scale.y(threshold[0])
@@ -96,10 +96,10 @@ def _axes(scale: _Scale, x_label: str, y_label: str) -> str:
     for value in ticks(*scale.y_range):
         y = scale.y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick y" x="{LEFT - 6}" y="{y + 3.5:.1f}">{value:.4g}</text>')
+        parts.append(f'<text class="tick y" x="{LEFT - 6}" y="{y + 3.5:.1f}">{value:.6g}</text>')
     for value in ticks(*scale.x_range, count=6):
         if abs(value - round(value)) < 1e-9:
-            parts.append(f'<text class="tick x" x="{scale.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}">{value:.4g}</text>')
+            parts.append(f'<text class="tick x" x="{scale.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}">{value:.6g}</text>')
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 5}">{escape(x_label)}</text>')
     parts.append(f'<text class="axis" transform="translate(12 {middle}) rotate(-90)">{escape(y_label)}</text>')

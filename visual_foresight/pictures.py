@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from visual_foresight.charts import ticks
+
 Color = tuple[int, int, int]
 Numbers = Sequence[float] | np.ndarray
 
@@ -53,13 +55,14 @@ def heat_colors(values: np.ndarray) -> np.ndarray:
     return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
-def overlay_heat(image: np.ndarray, probability: np.ndarray, *, opacity: float = 0.85) -> np.ndarray:
+def overlay_heat(image: np.ndarray, probability: np.ndarray, *, opacity: float = 0.85, dim: bool = False) -> np.ndarray:
     """Lay a probability map over a picture: bright where the probability is high, the picture where it is none.
 
     Args:
         image: [H, W, 3] uint8.
         probability: [H, W], not negative; scaled so that its largest value is the brightest colour.
         opacity: how much of the picture the largest value hides, in [0, 1].
+        dim: make the picture below dark grey, so that the map shows on objects of every colour.
 
     Returns:
         [H, W, 3] uint8.
@@ -72,6 +75,8 @@ def overlay_heat(image: np.ndarray, probability: np.ndarray, *, opacity: float =
         raise ValueError(f"the probability map is {list(probability.shape)}, the picture {list(image.shape[:2])}")
     if not np.isfinite(probability).all() or (probability < 0).any():
         raise ValueError("the probability map must be finite and not negative")
+    if dim:
+        image = _dimmed(image)
     peak = float(probability.max())
     strength = probability / peak if peak > 0 else probability
     # The square root makes the thin tail of a spread-out map visible; probabilities are small almost everywhere.
@@ -131,14 +136,29 @@ def label(
 
 
 def caption(image: np.ndarray, text: str, *, size: int = 13, color: Color = PAPER, paper: Color = INK) -> np.ndarray:
-    """Put a strip with one centred line of text above a picture: [H + size + 9, W, 3]."""
+    """Put a strip with one centred line of text above a picture: [H + size + 9, W, 3].
+
+    Text that is too wide is written smaller, down to 7 px; `titled` widens the picture instead.
+    """
     image = checked_image(image)
     strip = Image.new("RGB", (image.shape[1], size + 9), paper)
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(size)
+    sizes = range(size, 6, -1) or (size,)
+    fonts = [ImageFont.load_default(each) for each in sizes]
+    font = next((each for each in fonts if draw.textlength(text, font=each) <= image.shape[1] - 4), fonts[-1])
     width = draw.textlength(text, font=font)
     draw.text((max(2, (image.shape[1] - width) / 2), 2), text, font=font, fill=color)
     return np.concatenate([np.asarray(strip), image], axis=0)
+
+
+def titled(image: np.ndarray, text: str, *, size: int = 13, least_width: int = 0) -> np.ndarray:
+    """Put a title above a picture, with paper on its right where the title or `least_width` [px] is wider than it."""
+    image = checked_image(image)
+    needed = int(np.ceil(ImageFont.load_default(size).getlength(text))) + 8
+    missing = max(needed, least_width) - image.shape[1]
+    if missing > 0:
+        image = np.concatenate([image, np.full((image.shape[0], missing, 3), INK, np.uint8)], axis=1)
+    return caption(image, text, size=size)
 
 
 def beside(images: Sequence[np.ndarray], *, gap: int = 4, paper: Color = INK) -> np.ndarray:
@@ -206,17 +226,16 @@ def line_plot(
     small = ImageFont.load_default(11)
     finite = [value for value in values if np.isfinite(value)]
     top = max(upper or 0.0, max(finite, default=0.0), 1e-9) * 1.05
-    left, right, ceiling, floor = 34, width - 8, 22, height - 16
+    left, right, ceiling, floor = 42, width - 8, 22, height - 16
     steps = max((length or len(values)) - 1, 1)
 
     def place(index: float, value: float) -> tuple[float, float]:
         return left + (right - left) * index / steps, floor - (floor - ceiling) * value / top
 
-    for share in (0.0, 0.5, 1.0):
-        value = top * share / 1.05
+    for value in ticks(0.0, top, count=3):
         y = place(0, value)[1]
         draw.line((left, y, right, y), fill=(62, 68, 80))
-        draw.text((4, y - 7), f"{value:.3g}", font=small, fill=(150, 158, 172))
+        draw.text((4, y - 7), f"{value:.6g}", font=small, fill=(150, 158, 172))
     if threshold is not None:
         y = place(0, threshold)[1]
         draw.line((left, y, right, y), fill=GOAL)
@@ -228,6 +247,11 @@ def line_plot(
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
     draw.text((left, 3), title, font=ImageFont.load_default(12), fill=PAPER)
     return np.asarray(picture)
+
+
+def _dimmed(image: np.ndarray) -> np.ndarray:
+    luminance = image.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return np.repeat(np.round(0.45 * luminance).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _blend(image: np.ndarray, over: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from visual_foresight import pictures
 from visual_foresight.charts import Line, line_chart
 from visual_foresight.control_record import ControlRecord, Decision, summarize
 from visual_foresight.video_files import data_uri, png_bytes, write_text
+from visual_foresight.wording import counted, distance_text, fact_text
 
 NUM_FILM_FRAMES = 8
 
@@ -47,7 +48,7 @@ def write_report(
         ValueError: when there is no episode.
     """
     summary = summarize(records)
-    body = [_heading(title, summary)]
+    body = [_heading(title, summary, records)]
     if animation is not None:
         gif = data_uri(Path(animation).read_bytes(), "image/gif")
         body.append(
@@ -56,7 +57,11 @@ def write_report(
         )
     if len(records) > 1:
         body.append(_episode_table(records))
-    body.extend(episode_section(record, anchor=f"episode-{index}") for index, record in enumerate(records))
+    # The first decision of a run may have to build and compile the model.
+    body.extend(
+        episode_section(record, anchor=f"episode-{index}", first_builds=index == 0)
+        for index, record in enumerate(records)
+    )
     body.append(fact_table("Settings", settings))
     body.append(fact_table("Versions", versions()))
     return write_text(path, whole_page(title, "\n".join(body)))
@@ -86,13 +91,15 @@ def whole_page(title: str, body: str) -> str:
     )
 
 
-def _heading(title: str, summary: Mapping[str, Any]) -> str:
+def _heading(title: str, summary: Mapping[str, Any], records: Sequence[ControlRecord]) -> str:
     low, high = summary["success_interval_95"]
     figures = {"goals reached": f"{summary['num_successes']} of {summary['num_episodes']}"}
     if summary["num_episodes"] > 1:
         figures["95 % interval (Wilson)"] = f"{100 * low:.0f} to {100 * high:.0f} %"
-    figures["distance at the start"] = f"{summary['first_distance_px_mean']:.1f} px"
-    figures["distance at the end"] = f"{summary['last_distance_px_mean']:.1f} px"
+    mean = ", mean" if len(records) > 1 else ""
+    tolerance = records[0].tolerance
+    figures[f"distance at the start{mean}"] = distance_text(summary["first_distance_px_mean"], tolerance)
+    figures[f"distance at the end{mean}"] = distance_text(summary["last_distance_px_mean"], tolerance)
     if "decision_seconds" in summary:
         figures["a decision (median)"] = f"{summary['decision_seconds']['p50']:.2f} s"
     items = "".join(f"<li><b>{escape(value)}</b><span>{escape(name)}</span></li>" for name, value in figures.items())
@@ -107,12 +114,12 @@ def _heading(title: str, summary: Mapping[str, Any]) -> str:
 def _episode_table(records: Sequence[ControlRecord]) -> str:
     rows = "".join(
         f'<tr><td><a href="#episode-{index}">{escape(record.name)}</a></td><td>{_badge(record)}</td>'
-        f"<td>{record.distances[0]:.1f}</td><td>{record.distances[-1]:.1f}</td><td>{record.num_steps}</td></tr>"
+        f"<td>{_distance(record, 0)}</td><td>{_distance(record, -1)}</td><td>{record.num_steps}</td></tr>"
         for index, record in enumerate(records)
     )
     return (
-        '<h2>Episodes</h2><div class="scroll"><table><tr><th>task</th><th>result</th><th>start [px]</th>'
-        f"<th>end [px]</th><th>steps</th></tr>{rows}</table></div>"
+        '<h2>Episodes</h2><div class="scroll"><table><tr><th>task</th><th>result</th><th>start</th>'
+        f"<th>end</th><th>steps</th></tr>{rows}</table></div>"
     )
 
 
@@ -121,16 +128,25 @@ def _badge(record: ControlRecord) -> str:
     return f'<span class="badge {kind}">{word}</span>'
 
 
-def episode_section(record: ControlRecord, *, anchor: str) -> str:
-    """Return one episode as a section of a page: player, film strips, charts."""
-    distances = record.distances
+def _distance(record: ControlRecord, step: int) -> str:
+    return distance_text(record.distances[step], record.tolerance)
+
+
+def episode_section(record: ControlRecord, *, anchor: str, first_builds: bool = False) -> str:
+    """Return one episode as a section of a page: player, film strips, charts.
+
+    Args:
+        record: the episode.
+        anchor: id of the section.
+        first_builds: whether its first decision may have built the model, so that the chart of times says so.
+    """
     parts = [
         f'<section id="{escape(anchor)}"><h2>{escape(record.name)} {_badge(record)}</h2>',
-        f"<p>{distances[0]:.1f} px from the goal at the start, {distances[-1]:.1f} px after {record.num_steps} steps; "
-        f"within {record.tolerance:g} px counts as reached.</p>",
+        f"<p>{_distance(record, 0)} from the goal at the start, {_distance(record, -1)} after "
+        f"{counted(record.num_steps, 'step')}; within {record.tolerance:g} px counts as reached.</p>",
         _player(record),
         _film(record),
-        f'<div class="charts">{_charts(record)}</div></section>',
+        f'<div class="charts">{_charts(record, first_builds)}</div></section>',
     ]
     return "\n".join(parts)
 
@@ -178,24 +194,33 @@ def _heated(decision: Decision) -> np.ndarray:
     frames, maps = decision.frames, decision.distributions
     if frames is None or maps is None:
         raise ValueError("the decision holds no expected pictures or no probability maps")
-    return np.stack([pictures.overlay_heat(frame, each) for frame, each in zip(frames, maps, strict=True)])
+    return np.stack([pictures.overlay_heat(frame, each, dim=True) for frame, each in zip(frames, maps, strict=True)])
 
 
 def _film(record: ControlRecord) -> str:
-    """Real frames over the steps, then the first plan's imagined ones and its probability maps, as one still."""
+    """Real frames over the steps, then the first plan's imagined ones and its probability maps, as one still.
+
+    The rows cover different steps, so each picture has its own number.
+    """
     steps = _spread(record.num_steps + 1)
-    rows = [("what the camera saw, over the episode", [_marked(record, step) for step in steps])]
+    rows = [("what the camera saw, over the episode", [_numbered(_marked(record, step), step) for step in steps])]
     first = record.decisions[0] if record.decisions else None
     if first is not None and first.frames is not None:
-        ahead = _spread(len(first.frames))
-        rows.append(("what the first plan expected to see", [_goal_marked(record, first.frames[i]) for i in ahead]))
+        rows.append(("what the first plan expected to see", _expected(record, first, first.frames)))
         if first.distributions is not None:
-            heated = _heated(first)
-            rows.append(("where it expected the designated point", [_goal_marked(record, heated[i]) for i in ahead]))
-    sheets = [pictures.caption(pictures.beside(images, gap=2), text, size=22) for text, images in rows]
+            rows.append(("where it expected the designated point", _expected(record, first, _heated(first))))
+    sheets = [pictures.titled(pictures.beside(images, gap=2), text, size=22) for text, images in rows]
     image = data_uri(png_bytes(pictures.above(sheets, gap=6)))
     alt = "; ".join(text for text, _ in rows)
     return f'<p class="wide"><img class="film" src="{image}" alt="Film strips: {escape(alt)}"></p>'
+
+
+def _expected(record: ControlRecord, decision: Decision, frames: np.ndarray) -> list[np.ndarray]:
+    return [_numbered(_goal_marked(record, frames[i]), decision.step + i + 1) for i in _spread(len(frames))]
+
+
+def _numbered(image: np.ndarray, step: int) -> np.ndarray:
+    return pictures.caption(image, f"step {step}", size=16)
 
 
 def _spread(count: int) -> list[int]:
@@ -211,7 +236,7 @@ def _marked(record: ControlRecord, step: int, scale: int = 3) -> np.ndarray:
     return pictures.mark_cross(_goal_marked(record, record.frames[step], scale), record.pixels[step], scale=scale)
 
 
-def _charts(record: ControlRecord) -> str:
+def _charts(record: ControlRecord, first_builds: bool) -> str:
     charts = [
         line_chart(
             [Line(record.distances)],
@@ -244,7 +269,7 @@ def _charts(record: ControlRecord) -> str:
     charts.append(
         line_chart(
             [Line(record.decision_seconds, positions=steps, kind="second")],
-            title="Time of a decision (the first builds the model)",
+            title="Time of a decision" + (" (the first one may include building the model)" if first_builds else ""),
             x_label="step",
             y_label="seconds",
         )
@@ -255,6 +280,6 @@ def _charts(record: ControlRecord) -> str:
 def fact_table(title: str, values: Mapping[str, Any]) -> str:
     """Return names and values as a table under a heading."""
     rows = "".join(
-        f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in values.items()
+        f"<tr><th>{escape(str(name))}</th><td>{escape(fact_text(value))}</td></tr>" for name, value in values.items()
     )
     return f'<h2>{escape(title)}</h2><div class="scroll"><table>{rows}</table></div>'

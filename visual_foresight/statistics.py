@@ -140,9 +140,14 @@ class Moments:
         self.mean = self.mean + shift * count / total
         self.count = total
 
+    def constant(self) -> np.ndarray:
+        """Return which dimensions are constant, `[size]` bool."""
+        return self._deviation() < DEVIATION_FLOOR
+
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation `[size]`; the deviation of a constant dimension is 1."""
-        if self.mean is None or self.squares is None:
-            return np.zeros(0), np.zeros(0)
-        deviation = np.sqrt(self.squares / self.count)
-        return self.mean, np.where(deviation < DEVIATION_FLOOR, 1.0, deviation)
+        mean = np.zeros(0) if self.mean is None else self.mean
+        return mean, np.where(self.constant(), 1.0, self._deviation())
+
+    def _deviation(self) -> np.ndarray:
+        return np.zeros(0) if self.squares is None else np.sqrt(self.squares / self.count)

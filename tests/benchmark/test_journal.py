@@ -60,3 +60,15 @@ def test_other_files_are_refused(tmp_path):
     path.write_text("[1]\n")
     with pytest.raises(ValueError, match="not a line of a journal"):
         Journal(path, IDENTITY)
+
+
+def test_a_run_without_an_episode_leaves_no_journal(tmp_path):
+    """Or the corrected command would be refused; one that holds an episode stays."""
+    folder = tmp_path / "run"
+    journal = Journal(folder / "journal.jsonl", {"settings": 1})
+    journal.discard_if_empty()
+    assert not folder.exists()
+    journal = Journal(folder / "journal.jsonl", {"settings": 2})
+    journal.add({"method": "learned", "shift": "none", "task": 0, "planner_seed": 0})
+    journal.discard_if_empty()
+    assert (folder / "journal.jsonl").exists()

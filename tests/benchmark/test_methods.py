@@ -174,3 +174,32 @@ def test_the_shipped_predictor_names_its_camera(environment):
     shifted = make_shifted("camera_pan", 1.0)
     assert recording_camera(shifted.unwrapped, predictor) == PUSH_CAMERA != shifted.unwrapped.camera
     shifted.close()
+
+
+def test_a_second_predictor_is_asked_about_the_best_candidates(environment, task, tiny_predictor):
+    """The second member of an ensemble sees a quarter; episodes repeat, and a moved camera is rectified."""
+    from visual_foresight.benchmark.methods import SECOND_SHARE
+    from visual_foresight.envs.camera import PUSH_CAMERA
+    from visual_foresight.envs.shifts import make_shifted
+    from visual_foresight.planners import Ensemble, RectifiedController
+
+    imagination = make_imagination("learned", environment, str(tiny_predictor), second=str(tiny_predictor))
+    ensemble = imagination.simulator
+    assert isinstance(ensemble, Ensemble) and ensemble.penalty == 0.0 and ensemble.share == SECOND_SHARE
+    records = [run_task(environment, imagination, task, SMALL, name="t", rng=3) for _ in range(2)]
+    np.testing.assert_array_equal(records[0].actions, records[1].actions)
+    assert records[0].decisions[0].frames is not None
+    metadata = ensemble.simulators[0].simulator.predictor.metadata
+    kept = metadata.pop("training", None)
+    metadata["training"] = {"data": {"recorded_with": {"camera": PUSH_CAMERA.digest()}}}
+    shifted = make_shifted("camera_pan", 1.0)
+    try:
+        shifted.reset(options={"task": task})
+        assert isinstance(make_pilot(shifted.unwrapped, imagination, task, SMALL, 0), RectifiedController)
+    finally:
+        shifted.close()
+        metadata.pop("training")
+        if kept is not None:
+            metadata["training"] = kept
+    with pytest.raises(ValueError, match="unknown preset"):
+        make_imagination("learned", environment, str(tiny_predictor), second="nobody")

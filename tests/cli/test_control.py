@@ -1,5 +1,6 @@
 """Demo and plan: what they write, what they count, and what they refuse."""
 
+import argparse
 import hashlib
 import json
 
@@ -160,7 +161,7 @@ def test_demo_refuses_wrong_input(words, message, command, tmp_path):
         (["--env=VisualForesight/Psh-v0"], "did you mean 'VisualForesight/Push-v0'"),
         (["--env=CartPole-v1"], "CartPole-v1 has no pushing tasks"),
         (["--tasks=no_such.json"], "no task set at no_such.json"),
-        (["--tasks=demo-v1", "--episodes=100000"], "--episodes asks for 100000"),
+        (["--tasks=demo-v1", "--episodes=100000"], "100000 were asked for"),
     ],
 )
 def test_plan_refuses_wrong_input(words, message, refused):
@@ -194,3 +195,23 @@ def test_doctor_tells_each_check_and_fails_with_a_fix(command, tmp_path, monkeyp
 def test_doctor_refuses_unknown_words(refused):
     """The doctor takes no argument that it does not know."""
     assert "unrecognized arguments: please" in refused("doctor", "please")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "push_fast_2"),
+        (["--preset=push_fast_2"], None),
+        (["--second_opinion=none"], None),
+        (["--preset=push_fast_2", "--second_opinion=push_fast"], "push_fast"),
+    ],
+)
+def test_the_shipped_predictor_brings_a_second_opinion(words, expected):
+    """Others bring none unless they are asked to; results name both predictors."""
+    parser = argparse.ArgumentParser()
+    control.add_control_arguments(parser)
+    args = parser.parse_args(words)
+    assert control.second_opinion(args) == expected
+    described = control.describe_model(args)
+    assert described.get("second_opinion") == expected
+    assert ("second_weights_sha256" in described) == (expected is not None)

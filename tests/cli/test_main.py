@@ -68,10 +68,32 @@ def test_unknown_verb_is_answered_with_the_nearest(refused):
 
 
 def test_without_a_verb_the_help_is_shown(command):
-    """Nothing to do is not success, but the help is shown."""
+    """Nothing to do is not success: the help goes to standard error."""
     answer = command()
-    assert answer.code == 2
-    assert "commands:" in answer.out
+    assert (answer.code, answer.out) == (2, "")
+    assert "usage: visual-foresight" in answer.err and "commands:" in answer.err
+
+
+def test_help_shows_defaults_that_are_some():
+    """Only an option that takes a value, has a default and does not speak of it gets one printed."""
+    parser = cli.Parser(prog="made-up")
+    parser.add_argument("--no_report", dest="report", action="store_false", help="no report")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--output", required=True, help="folder")
+    parser.add_argument("--format", help="of the data")
+    parser.add_argument("--split", action="append", default=[], help="repeatable")
+    parser.add_argument("--width", default=3, help="of the picture; the default is 3")
+    parser.add_argument("--steps", type=int, default=12, help="to predict")
+    shown = parser.format_help()
+    assert shown.count("default:") == 1 and "to predict (default: 12)" in shown
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_no_help_shows_an_empty_default(verb):
+    """No parser of the program, nor one nested in it, prints a default that is none."""
+    for parser in cli._nested(cli.verb_parser(verb)):
+        shown = parser.format_help()
+        assert not any(f"(default: {value})" in shown for value in ("None", "True", "False", "[]", "", "==SUPPRESS=="))
 
 
 @pytest.mark.parametrize("words", [["--num-steps=3", "--dry_run"], ["--num_steps", "3", "--dry-run"]])

@@ -65,12 +65,21 @@ def test_scaled_actions_hold_one_action():
     actions = np.array([[0.9, 0.9], [0.1, 0.0], [0.0, -0.5], [0.2, 0.0]], np.float32)
     window = vf.Episode(np.zeros((5, 64, 64, 3), np.uint8), actions, np.zeros((5, 2), np.float32))
     config = vf.PredictorConfig(action_size=2, state_size=2, context_frames=2)
-    made = predict.scaled_actions(window, _With(config), None, (0.0, 0.5, 1.0), 3)
+    chosen = predict.chosen_action(window, _With(config), None)
+    made = predict.scaled_actions(chosen, (0.0, 0.5, 1.0), 3)
     assert made.shape == (3, 3, 2)
     np.testing.assert_allclose(made[:, 0], [[0, 0], [0, -0.25], [0, -0.5]])
     np.testing.assert_array_equal(made[:, 0], made[:, 2])
     with pytest.raises(ValueError, match="--action needs 2 numbers for this predictor, got 3"):
-        predict.scaled_actions(window, _With(config), (1.0, 2.0, 3.0), (1.0,), 3)
+        predict.chosen_action(window, _With(config), (1.0, 2.0, 3.0))
+
+
+def test_the_scaled_picture_names_its_action():
+    """Another action gives another picture, though the frames are the same; all pictures have one size."""
+    frames = np.zeros((2, 12, 64, 64, 3), np.uint8)
+    first, second = (predict.scaled_side_by_side(frames, (0.0, 1.0), np.array(one)) for one in ((0.5, -1.0), (0.1, 0)))
+    assert (first[0] != second[0]).any()
+    assert len({picture.shape for picture in first}) == 1
 
 
 def test_measure_of_a_perfect_prediction():

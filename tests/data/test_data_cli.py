@@ -1,6 +1,8 @@
 """`visual-foresight data inspect|validate|convert`: what they print, write and exit with."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +45,17 @@ def test_inspect_shows_sizes_that_differ(command, tmp_path, make_episode):
     assert "action size: 2 (1 episodes), 3 (1 episodes)" in answer.out and "mean" not in answer.out
 
 
+def test_inspect_says_what_is_constant(command, tmp_path, make_episode):
+    """A dimension that never changes is named so, though a predictor's statistics store 1 for it."""
+    episode = make_episode()
+    actions = np.array(episode.actions)
+    actions[:, 1] = 0.3
+    write_episodes(tmp_path / "a.npz", [replace(episode, actions=actions)])
+    assert re.search(r"action deviation: [\d.e-]+ constant\n", command("data", "inspect", tmp_path / "a.npz").out)
+    report = json.loads(command("data", "inspect", tmp_path / "a.npz", "--json").out)
+    assert report["constant"]["action"] == [1] and report["statistics"]["action_deviation"][1] == 1
+
+
 def test_inspect_of_damaged_data(command, refused, damaged_push):
     """A damaged record is refused with the way out, and counted with --skip_bad."""
     assert "damaged.tfrecord, record 0" in refused("data", "inspect", damaged_push, "--format", "push")
@@ -76,6 +89,17 @@ def test_validate_finds_short_and_differing_episodes(command, tmp_path, make_epi
     assert answer.code == 1
     assert "record 1: has 4 frames, fewer than the sequence length 6" in answer.out
     assert "record 2: has image size (8, 9), the first episode has (8, 8)" in answer.out
+
+
+def test_validate_advises_only_what_helps(command, tmp_path, make_episode, damaged_push):
+    """convert --skip_bad leaves out what cannot be read and keeps short episodes: it is not advised for those."""
+    write_episodes(tmp_path / "a.npz", [make_episode(frames=8), make_episode(frames=4)])
+    short = command("data", "validate", tmp_path / "a.npz", "--sequence_length", 6).out
+    assert "convert would keep them" in short and "--skip_bad" not in short
+    damaged = command("data", "validate", damaged_push, "--format=push").out
+    assert "convert --skip_bad leaves out the 1 that cannot be read\n" in damaged
+    both = command("data", "validate", damaged_push, "--format=push", "--sequence_length", 99).out
+    assert "leaves out the 1 that cannot be read and keeps the 2 that are too short" in both
 
 
 def test_validate_limits_what_it_prints_but_counts_all(command, tmp_path, make_episode):
@@ -148,6 +172,7 @@ def test_convert_does_not_replace_unasked(command, refused, npz_folder, tmp_path
         (("convert", "{data}", "{new}.npz", "--preprocess=seed"), "--preprocess=seed needs --image_size"),
         (("convert", "{data}", "{new}.npz", "--image_size=big"), "expected SIDE or HEIGHTxWIDTH"),
         (("convert", "{data}", "{new}.npz", "--encoding=gif"), "stores frames as one of deflate, raw"),
+        (("validate", "{data}", "--sequence_length=0"), "sequence_length must be at least 1 frame, got 0"),
         (("inspect", "{data}", "--format=pusj"), "did you mean 'push'?"),
         (("inspect", "{data}", "--camera=left"), "has no setting camera"),
         (("inspect",), "the following arguments are required: path"),

@@ -175,10 +175,14 @@ def test_the_published_files_are_listed():
 
 
 def test_the_command_fetches_from_a_mirror(host, command, refused, tmp_path):
-    """--address fetches the same names elsewhere; files already there are not asked for again; a refusal is exit 2."""
+    """--address fetches the same names elsewhere, whether or not it ends in a slash.
+
+    Files already there are not asked for again; a refusal is exit code 2, and leaves no empty folder.
+    """
     name = "push/push_testseen/push_testseen.tfrecord-00000-of-00005"
     host.content["/" + name] = CONTENT
-    words = ("data", "download", "push", tmp_path, "--split=testseen", "--max_files=1", f"--address={host.address}")
+    mirror = f"--address={host.address.rstrip('/')}"
+    words = ("data", "download", "push", tmp_path, "--split=testseen", "--max_files=1", mirror)
     assert command(*words).code == 0
     assert (tmp_path / name).read_bytes() == CONTENT
     assert command(*words).code == 0 and len(host.requests) == 1
@@ -186,6 +190,7 @@ def test_the_command_fetches_from_a_mirror(host, command, refused, tmp_path):
         "data", "download", "push", tmp_path, "--split=train", "--max_files=1", f"--address={host.address}"
     )
     assert "has refused anonymous readers since 2020" in message
+    assert not (tmp_path / "push" / "push_train").exists()
 
 
 def test_archives_are_unpacked_safely(tmp_path):

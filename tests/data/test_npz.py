@@ -94,9 +94,15 @@ def test_image_only_reading_and_the_first_frames(npz_folder):
             {"frames": np.zeros((2, 8, 8, 3), np.uint8), "actions": np.full((1, 2), np.nan)},
             "record 0: .*must be finite",
         ),
-        ({"images": np.zeros((2, 8, 8, 3), np.uint8)}, "has no episodes: expected the keys .* found images"),
+        (
+            {"images": np.zeros((2, 8, 8, 3), np.uint8)},
+            "the npz archive has no episodes: expected the keys .* found images",
+        ),
         ({"00003/actions": np.zeros((2, 2))}, "record 0: has no frames, only actions"),
-        ({"frames": np.array([{}], dtype=object)}, "record 0: .*pickle|allow_pickle"),
+        (
+            {"frames": np.array([{}], dtype=object)},
+            "record 0: key .frames. holds Python objects, which are never loaded",
+        ),
     ],
 )
 def test_wrong_archives_are_refused_by_name(tmp_path, content, message):
@@ -112,12 +118,41 @@ def test_damaged_archives_are_faults(tmp_path, npz_folder, damage):
     """A truncated file is one fault of the file; a flipped byte inside an array is a fault of its record alone."""
     source = npz_folder / "episodes-00001.npz"
     cut = damage(source, tmp_path / "cut.npz", cut=2000)
-    with pytest.raises(ValueError, match="cut.npz: is not a complete npz archive"):
+    with pytest.raises(ValueError, match="cut.npz: the npz archive is truncated or damaged"):
         list(read_episodes(cut))
     faults = []
     flipped = damage(source, tmp_path / "flipped.npz", flip=300)
     assert len(list(read_episodes(flipped, skip_bad=True, on_fault=faults.append))) == 2
     assert [(fault.file.name, fault.record) for fault in faults] == [("flipped.npz", 0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"not an archive at all", "of another kind"),
+        (b"\x80\x04K\x01.", "of another kind"),  # a pickle
+        (b"\x93NUMPY\x01\x00", "a single array"),
+    ],
+)
+def test_what_is_no_archive_is_never_advised_to_be_unpickled(command, refused, tmp_path, content, message):
+    """NumPy takes any other file for a pickle and tells how to load it unsafely; that advice never gets through."""
+    (tmp_path / "junk.npz").write_bytes(content)
+    told = refused("data", "inspect", tmp_path / "junk.npz")
+    told += command("data", "validate", tmp_path / "junk.npz").out
+    with pytest.raises(ValueError) as caught:
+        list(read_episodes(tmp_path / "junk.npz"))
+    told += str(caught.value)
+    assert told.count("junk.npz: not an npz archive: ") == 3 and told.count(message) == 3
+    assert "pickle" not in told and "skip_bad" not in str(caught.value)
+
+
+def test_a_damaged_record_is_told_with_what_any_reader_can_do(tmp_path, npz_folder, damage):
+    """Commands without --skip_bad say this as well, so it names the command that leaves such records out."""
+    flipped = damage(npz_folder / "episodes-00001.npz", tmp_path / "flipped.npz", flip=300)
+    with pytest.raises(ValueError, match="record 0: .*data convert --skip_bad") as caught:
+        list(read_episodes(flipped))
+    assert "skip_bad=True" not in str(caught.value)
 
 
 def test_an_npz_of_a_newer_version_is_refused(tmp_path):

@@ -101,6 +101,7 @@ def test_mixtures_draw_by_weight():
         ("uniform=-1", "must be positive"),
         ("uniform=nan", "must be positive and finite"),
         ("uniform=a", "must be a number"),
+        ("uniform=", "must be a number"),
         ("uniform,uniform", "twice"),
         ("", "unknown policy ''"),
     ],

@@ -54,6 +54,33 @@ def test_costs_are_the_mean_plus_penalty_times_the_deviation(penalty, seed):
     np.testing.assert_allclose(costs, each.mean(axis=0) + penalty * each.std(axis=0), rtol=1e-5, atol=1e-6)
 
 
+@given(share=st.floats(0.01, 0.99), seed=st.integers(0, 1000), penalty=st.floats(0.0, 2.0))
+def test_a_second_opinion_is_asked_for_the_best_alone(share, seed, penalty):
+    """The first member judges all, the other the best share; those cost what both say and come before the rest."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(size=(2, 12))
+    first[rng.random(12) < 0.1] = np.nan
+    asked = []
+
+    def other(candidates):
+        asked.append(candidates[:, 0, 0].astype(int))
+        return second[asked[-1]]
+
+    candidates = np.arange(12.0).reshape(12, 1, 1)
+    costs = EnsembleCost([lambda candidates: first, other], penalty, share)(candidates)
+    order = np.argsort(np.where(np.isnan(first), np.inf, first), kind="stable")
+    count = int(np.ceil(share * 12))
+    np.testing.assert_array_equal(np.concatenate(asked), order[:count])
+    judged = [index for index in order[:count] if np.isfinite(first[index])]
+    rest = [index for index in order[count:] if np.isfinite(first[index])]
+    both = np.stack([first, second])[:, judged]
+    np.testing.assert_allclose(costs[judged], both.mean(axis=0) + penalty * both.std(axis=0))
+    if judged and rest:
+        assert costs[rest].min() >= costs[judged].max()
+        np.testing.assert_allclose(np.diff(costs[rest]), np.diff(first[rest]), atol=1e-12)
+    assert not np.isnan(costs).any() and np.isinf(costs[np.isnan(first)]).all()
+
+
 def test_members_that_agree_are_as_one():
     ensemble, objective = Ensemble([Drift(1.5), Drift(1.5)], penalty=7.0), PixelDistance([3.0, 4.0])
     candidates = np.random.default_rng(0).normal(size=(6, 4, 2))
@@ -137,7 +164,7 @@ def test_a_controller_takes_an_ensemble_as_its_simulator():
     [
         ([Drift(1.0)], 1.0, "two or more simulators"),
         ([Drift(1.0), Drift(1.0, stride=5)], 1.0, r"strides \[1, 5\]"),
-        ([Drift(1.0), Drift(1.0)], float("nan"), "penalty must lie"),
+        ([Drift(1.0), Drift(1.0)], float("nan"), "penalty must be a finite number"),
     ],
 )
 def test_what_is_no_ensemble_is_refused(simulators, penalty, message):

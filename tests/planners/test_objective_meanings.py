@@ -95,6 +95,11 @@ def test_a_term_without_weight_is_neither_computed_nor_asked_for():
         (lambda: PixelDistance([[1, 2, 3]]), r"goals must be finite pixels \[P, 2\]"),
         (lambda: PixelDistance([[1, np.nan]]), "goals must be finite"),
         (lambda: PixelDistance(GOALS, terminal_weight=0.0), "terminal_weight must lie in"),
+        (
+            lambda: WeightedSum({"a": PixelDistance(GOALS)}, {"a": np.inf}),
+            "weight of 'a' must be a finite number, got inf",
+        ),
+        (lambda: PixelDistance(GOALS, scale=np.inf), r"scale must lie in \(0.0, inf\), got inf"),
         (lambda: PixelDistance(GOALS, indices=[0]), "one pixel for each of 2 goals"),
         (lambda: Approach(TIP, GOALS), "got 2 goals"),
         (lambda: Approach(TIP, [1, 2], offset=3.0), "clearance must lie in"),

@@ -180,3 +180,15 @@ def test_keras_config_round_trip():
     assert twin.statistics.to_json() == predictor.statistics.to_json()
     assert twin.backbone.dtype_policy.name == "mixed_bfloat16"
     assert keras.saving.get_registered_name(VideoPredictor) == "visual_foresight>VideoPredictor"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, "seed"),
+        ({"preprocessing": "antialias"}, "antialias"),
+        ({"preprocessing": {"preprocess": "none", "image_size": [8, 8]}}, "none"),
+    ],
+)
+def test_how_frames_were_brought_to_size_is_read_in_every_form(metadata, expected):
+    assert checkpoint.preprocess_of(metadata) == expected

@@ -5,14 +5,40 @@ import dataclasses
 import numpy as np
 import pytest
 from keras import ops
-from test_contract import make_maps, make_predictor, make_sequence
 
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.growing import grow
+from visual_foresight.predictor.predictor import VideoPredictor
+
+HEIGHT, WIDTH, ACTION, STATE = 16, 24, 2, 3
+
+
+def make_sequence(length=5):
+    rng = np.random.default_rng(0)
+    return (
+        rng.random((2, length, HEIGHT, WIDTH, 3), np.float32),
+        rng.normal(size=(2, length - 1, ACTION)).astype(np.float32),
+        rng.normal(size=(2, length, STATE)).astype(np.float32),
+    )
+
+
+def make_maps():
+    maps = np.random.default_rng(1).random((2, HEIGHT, WIDTH, 2), np.float32) ** 8
+    return maps / maps.sum((1, 2), keepdims=True)
 
 
 def predictor(transformation="cdna", use_state=True, **fields):
-    return make_predictor("fast", transformation, use_state, width=0.5, **fields)
+    """A small predictor whose weights are away from their start."""
+    sizes = {"image_height": HEIGHT, "image_width": WIDTH, "action_size": ACTION, "state_size": STATE, "width": 0.5}
+    masks = 1 if transformation == "dna" else 3
+    config = PredictorConfig(
+        transformation=transformation, backbone="fast", use_state=use_state, num_masks=masks, **(sizes | fields)
+    )
+    made = VideoPredictor(config)
+    rng = np.random.default_rng(5)
+    for variable in made.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.05, variable.shape))
+    return made
 
 
 @pytest.mark.parametrize("transformation", ["cdna", "dna", "stp"])
@@ -75,6 +101,7 @@ def test_nothing_shrinks_and_nothing_else_changes():
         ({"num_looks": 2}, ValueError, "num_looks must be 1 for the seed backbone"),
         ({"backbone": "fast", "detail": 0.0}, ValueError, "detail must be a positive number"),
         ({"backbone": "fast", "detail": "x"}, TypeError, "detail must be a number"),
+        ({"backbone": "fast", "transformation": "stp", "num_looks": 2}, ValueError, "num_looks must be 1 for stp"),
         ({"backbone": "fast", "num_looks": 0}, ValueError, "num_looks must be at least 1"),
     ],
 )

@@ -53,7 +53,7 @@ def test_import_computes_what_the_original_computed(tmp_path, case):
     assert predictor.config.transformation == original["model"].lower()
     assert predictor.config.num_masks == original["num_masks"]
     assert predictor.config.use_state == bool(original["use_state"])
-    assert predictor.metadata["preprocessing"] == "seed"
+    assert predictor.metadata["preprocessing"] == {"preprocess": "seed"}
     assert predictor.count_params() == golden_recipe.CASES[case]["num_parameters"]
     prediction = predictor.predict_frames(**golden_recipe.read_inputs())
     values = golden_recipe.read_values(case)
@@ -163,6 +163,10 @@ def test_command_line(tmp_path, command, refused):
     assert "exists; choose another name or pass --overwrite" in refused("import-checkpoint", source, out)
     answer = command("import-checkpoint", source, out, "--overwrite", "--use_state=1")
     assert answer.code == 0 and "CDNA, 10 masks, 8x8, use_state=1" in answer.out
-    assert "transformation='dna' was asked for" in refused("import-checkpoint", source, tmp_path / "x", "--model=dna")
+    for option in ("--model=DNA", "--num_masks=3", "--use_state=0"):
+        message = refused("import-checkpoint", source, tmp_path / "x", option)
+        assert f"{option} was asked for; leave {option.split('=')[0]} out" in message
+    message = refused("import-checkpoint", source, tmp_path / "x", "--image_size", 3, 5)
+    assert "--image_size 3 5: rows and columns must be multiples of 8 px" in message
     assert not (tmp_path / "x").exists()
     assert "no checkpoint at" in refused("import-checkpoint", tmp_path / "nothing", tmp_path / "x")

@@ -192,6 +192,16 @@ def test_charts_hold_every_point():
     assert picture.count('class="title"') == 2
 
 
+@pytest.mark.parametrize("name", scale.SERIES)
+def test_charts_name_both_axes(name):
+    """Each series says what lies along its horizontal axis, and that upwards is the time of a decision."""
+    picture = scale.charts({"scale": {name: {"points": _one(name)}}})
+    assert "time of a decision [" in picture
+    assert (
+        name.replace("_size", "").replace("image", "frame") in picture.split('class="title"')[1].split("</text>", 1)[1]
+    )
+
+
 def _one(name):
     return [{name: 5, "milliseconds_median": 50.0}]
 

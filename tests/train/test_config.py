@@ -142,3 +142,10 @@ def test_a_run_may_be_made_longer_unless_something_is_scaled_to_its_length():
 
 def test_free_fields_exist():
     assert {item.name for item in dataclasses.fields(TrainingConfig)} >= FREE_ON_RESUME
+
+
+@pytest.mark.parametrize("words", ["--rollout_curriculum=1x2", "--rollout_curriculum=1,x", "--image_size=6,,4"])
+def test_what_is_no_list_of_numbers_is_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        _parse(words)
+    assert "expected" in capsys.readouterr().err

@@ -131,3 +131,8 @@ def test_what_does_not_fit_in_memory_is_streamed_and_resumes(shards):
     assert data.fingerprint == load_data(config).fingerprint
     with pytest.raises(ValueError, match="stream from disk with --split_by=file"):
         load_data(configure(shards, split_by="episode", cache_gb=3e-5))
+
+
+def test_frames_of_another_size_are_refused_before_anything_is_built(shards):
+    with pytest.raises(ValueError, match=r"shard-\d.npz, record 0: frames are 16x16, --image_size is 24x32: pass"):
+        load_data(configure(shards, image_size=(24, 32)))

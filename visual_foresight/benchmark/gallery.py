@@ -17,11 +17,13 @@ from visual_foresight.benchmark.methods import METHODS
 from visual_foresight.control_record import ControlRecord, Decision
 from visual_foresight.report import episode_section
 from visual_foresight.video_files import data_uri, write_png, write_text
+from visual_foresight.wording import distance_text
 
 NUM_PLAYED = 3  # the first tasks are shown step by step
 NUM_PER_CAUSE = 4
 NUM_COLUMNS = 8
 SCALE = 2
+LEAST_WIDTH = 480  # of a strip, so that the titles of its curves find room
 _PLAYED_METHODS = ("learned", "true")
 
 
@@ -91,9 +93,9 @@ def failure_strip(record: ControlRecord, *, columns: int = NUM_COLUMNS, scale: i
         ("what the plan made then expected to see at its end", [_promise(record, one, scale) for one in decisions]),
         ("where it expected the designated point", [_promise(record, one, scale, heat=True) for one in decisions]),
     ]
-    sheets = []
-    for text, images in rows:
-        sheets.append(pictures.caption(pictures.beside(images, gap=2), text, size=12))
+    sheets = [
+        pictures.titled(pictures.beside(images, gap=2), text, size=12, least_width=LEAST_WIDTH) for text, images in rows
+    ]
     sheets.append(_curves(record, sheets[0].shape[1]))
     return pictures.above(sheets, gap=3)
 
@@ -103,7 +105,7 @@ def _camera(record: ControlRecord, step: int, scale: int) -> np.ndarray:
     image = pictures.mark_path(image, record.pixels[: step + 1], scale=scale)
     image = pictures.mark_goal(image, record.goal, scale=scale, radius=record.tolerance, flag=False)
     image = pictures.mark_cross(image, record.pixels[step], scale=scale)
-    return pictures.caption(image, f"{step}: {record.distances[step]:.1f} px", size=11)
+    return pictures.caption(image, f"{step}: {distance_text(record.distances[step], record.tolerance)}", size=11)
 
 
 def _promise(record: ControlRecord, decision: Decision, scale: int, *, heat: bool = False) -> np.ndarray:
@@ -111,7 +113,7 @@ def _promise(record: ControlRecord, decision: Decision, scale: int, *, heat: boo
         return np.full((record.frames.shape[1] * scale, record.frames.shape[2] * scale, 3), 40, np.uint8)
     frame = decision.frames[-1]
     if heat and decision.distributions is not None:
-        frame = pictures.overlay_heat(frame, decision.distributions[-1])
+        frame = pictures.overlay_heat(frame, decision.distributions[-1], dim=True)
     image = pictures.upscale(frame, scale)
     image = pictures.mark_goal(image, record.goal, scale=scale, radius=record.tolerance, flag=False)
     if decision.pixels is not None:
@@ -120,25 +122,23 @@ def _promise(record: ControlRecord, decision: Decision, scale: int, *, heat: boo
 
 
 def _curves(record: ControlRecord, width: int) -> np.ndarray:
-    size = (90, max(width // 2 - 2, 200))
+    size = (90, width // 2 - 2)
     distance = pictures.line_plot(
-        record.distances, size=size, title="distance to the goal [px], over steps", threshold=record.tolerance
+        record.distances, size=size, title="distance to the goal [px] over steps", threshold=record.tolerance
     )
     costs = [decision.cost for decision in record.decisions]
-    cost = pictures.line_plot(
-        costs, size=size, title="expected cost of the chosen plan, over decisions", color=pictures.PREDICTED
-    )
+    cost = pictures.line_plot(costs, size=size, title="expected cost over decisions", color=pictures.PREDICTED)
     return pictures.beside([distance, cost])
 
 
 def _failure(folder: Path, row: Mapping[str, Any]) -> str:
     path = picture_path(folder, row)
     signs = ", ".join(row["signs"])
+    start, end = (distance_text(row[name], row["tolerance_px"]) for name in ("first_distance_px", "final_distance_px"))
     world = "" if row["shift"] == "none" else f", {row['shift']}"
     text = (
         f"{row['method']}{world}, task {row['task']}, planner seed {row['planner_seed']}: {row['shape']}, "
-        f"{row['direction']}, {row['first_distance_px']:.1f} px at the start, {row['final_distance_px']:.1f} px at the "
-        f"end; signs: {signs}"
+        f"{row['direction']}, {start} at the start, {end} at the end; signs: {signs}"
     )
     if not path.is_file():
         return f"<p>{escape(text)}</p>"

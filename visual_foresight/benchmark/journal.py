@@ -71,6 +71,14 @@ class Journal:
         self._append({"row": row})
         self._rows[row_key(row)] = row
 
+    def discard_if_empty(self) -> None:
+        """Remove the file, and its folder if nothing else is in it, where no episode was finished."""
+        if self._rows:
+            return
+        self.path.unlink(missing_ok=True)
+        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()
+
     def _append(self, line: dict[str, Any]) -> None:
         data = (json.dumps(line) + "\n").encode()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

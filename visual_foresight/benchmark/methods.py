@@ -59,10 +59,28 @@ class Imagination:
     simulator: Any = None
 
 
+SECOND_SHARE = 0.25
+"""Of the candidates that a second predictor judges, too."""
+
+
 def make_imagination(
-    method: str, environment: Any, preset: str, *, dtype: str | None = None, num_threads: int | None = None
+    method: str,
+    environment: Any,
+    preset: str,
+    *,
+    dtype: str | None = None,
+    num_threads: int | None = None,
+    second: str | None = None,
 ) -> Imagination:
     """Load what a method imagines with; costly for "learned", so do it once for many tasks.
+
+    Args:
+        method: a name in `METHODS`.
+        environment: the real one.
+        preset: of the learned simulator.
+        dtype: Keras dtype policy of predictors; None: as they were saved.
+        num_threads: of the true simulator.
+        second: preset of another predictor, whose opinion on the best candidates counts as much; None: none is asked.
 
     Raises:
         ValueError: unknown method, or what `make_simulator` refuses.
@@ -78,6 +96,11 @@ def make_imagination(
         return Imagination(method)
     kind = "learned" if method == "learned" else "true"
     simulator = make_simulator(kind, environment, preset, dtype=dtype, num_threads=num_threads)
+    if method == "learned" and second is not None:
+        from visual_foresight.planners import Ensemble
+
+        other = make_simulator(kind, environment, second, dtype=dtype)
+        simulator = Ensemble([simulator, other], penalty=0.0, share=SECOND_SHARE)
     if method == "true-state":
         simulator = TrueStateSimulator(simulator, metres_per_pixel())
     return Imagination(method, simulator)
@@ -121,7 +144,8 @@ def make_controller(
     scale = env.camera.height / 64
     of_state = isinstance(simulator, TrueStateSimulator)
     reads_environment = of_state or hasattr(simulator, "env")
-    predictor = getattr(getattr(simulator, "simulator", simulator), "predictor", None)
+    imagining = getattr(simulator, "simulators", (simulator,))[0]  # of several, the first
+    predictor = getattr(getattr(imagining, "simulator", imagining), "predictor", None)
     camera = recording_camera(env, predictor) if settings.rectify else env.camera
     rectification = _rectification(env.camera, camera)
     if rectification is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from visual_foresight.benchmark import gallery
 from visual_foresight.benchmark.methods import METHODS
 from visual_foresight.benchmark.summary import group_rows
+from visual_foresight.benchmark.text import DISTANCES
 from visual_foresight.charts import Line, line_chart
 from visual_foresight.report import fact_table, whole_page
 from visual_foresight.video_files import write_text
@@ -73,7 +74,7 @@ def _methods(figures: Sequence[Figures]) -> str:
     for one in figures:
         row = [_name(one), str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
         row += [f"{_rate(one[kind])} ({_interval(one[kind])})" for kind in ("success_any_time", "success_4px")]
-        row += [_mean(one.get(kind)) for kind in ("final_distance_px", "improvement_px", "final_distance_cm")]
+        row += [_mean(one, kind) for kind in ("final_distance_px", "improvement_px", "final_distance_cm")]
         times = one.get("decisions")
         row += ["-"] * 5 if times is None else _times(times)
         rows.append(row)
@@ -125,7 +126,8 @@ def _strata(figures: Sequence[Figures]) -> str:
             cells = ["-" if one is None else f"{_rate(one)} ({_interval(one)})" for one in found]
             rows.append([name.replace("num_objects", "objects"), value, str(first["of"]), *cells])
     table = html_table(["by", "", "n", *(one["method"] for one in chosen)], rows)
-    return f"<h2>Which pushes succeed</h2>{table}"
+    world = " in the unshifted world" if len({one["shift"] for one in figures}) > 1 else ""
+    return f"<h2>Which pushes succeed{world}</h2>{table}"
 
 
 def _correlations(figures: Figures) -> str:
@@ -186,10 +188,13 @@ def _interval(share: Figures) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
-def _mean(found: Figures | None) -> str:
-    if found is None:
+def _mean(figures: Figures, name: str) -> str:
+    if name not in figures:
         return "-"
+    found = figures[name]
     if found["interval_95"] is None:
         return f"{found['mean']:.1f}"
     low, high = found["interval_95"]
+    if name in DISTANCES:
+        low = max(low, 0.0)
     return f"{found['mean']:.1f} ({low:.1f} to {high:.1f})"

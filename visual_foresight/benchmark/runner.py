@@ -58,6 +58,7 @@ class Work:
         tasks: the whole `TaskSet`.
         settings: how to plan.
         preset: of the learned simulator.
+        second: preset of the predictor whose second opinion is asked, or None.
         dtype: Keras dtype policy of the predictor, or None.
         folder: where pictures of episodes go; None: no pictures are made.
         calibrate: whether the costs of candidates are compared with what they lead to, at every decision.
@@ -72,6 +73,7 @@ class Work:
     folder: str | None = None
     calibrate: bool = False
     num_threads: int | None = None
+    second: str | None = None
 
 
 class Workplace:
@@ -150,7 +152,12 @@ class Workplace:
         if method not in self._imaginations:
             work = self.work
             made = make_imagination(
-                method, self.environment, work.preset, dtype=work.dtype, num_threads=work.num_threads
+                method,
+                self.environment,
+                work.preset,
+                dtype=work.dtype,
+                num_threads=work.num_threads,
+                second=work.second,
             )
             self._imaginations[method] = made
             if method in PLANNING_METHODS:

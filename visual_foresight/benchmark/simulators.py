@@ -47,6 +47,11 @@ def make_simulator(
             f"predictor {preset} was trained on {seen} images, the environment shows {shown}; "
             "make the environment with that image_size"
         )
+    taken, given = door.simulator.predictor.config.action_size, environment.action_space.shape[0]
+    if taken != given:
+        raise ValueError(
+            f"predictor {preset} takes actions of {taken} numbers, the environment of {given}: it is another robot's"
+        )
     return door
 
 

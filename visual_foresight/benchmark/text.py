@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from visual_foresight.wording import aligned, counted
+
 Figures = Mapping[str, Any]
+
+DISTANCES = ("first_distance_px", "final_distance_px", "final_distance_cm")
+"""Figures that cannot be negative, whatever Student's interval says."""
 
 
 def results_text(results: Mapping[str, Any]) -> str:
@@ -16,7 +21,8 @@ def results_text(results: Mapping[str, Any]) -> str:
         )
     if "shifts" in results:
         parts.extend(shift_table(method, curve) for method, curve in results["shifts"].items())
-    parts.extend(strata_table(one) for one in figures[:1] if one["num_tasks"] > 1)
+    several = len({one["shift"] for one in figures}) > 1
+    parts.extend(strata_table(one, tell_world=several) for one in figures[:1] if one["num_tasks"] > 1)
     parts.extend(correlation_table(one) for one in figures if "rank_correlation" in one)
     return "\n\n".join(parts)
 
@@ -42,19 +48,25 @@ def method_table(figures: Sequence[Figures]) -> str:
                 else [f"{times['max']:.3f}", f"{100 * times['missed_share']:.1f} %", f"{times['iterations_mean']:.1f}"]
             )
         rows.append(row)
-    return _aligned(rows)
+    return aligned(rows)
 
 
-def strata_table(figures: Figures) -> str:
-    """Return success by direction, shape and distance of one method, and the causes of its failures."""
-    rows = [[f"{figures['method']}, by", "", "n", "within 3 px", "95 %", "final px"]]
+def strata_table(figures: Figures, *, tell_world: bool = False) -> str:
+    """Return success by direction, shape and distance of one method in one world, and the causes of its failures.
+
+    Args:
+        figures: of the method in that world.
+        tell_world: whether to say which world it is, because the run has others too.
+    """
+    world = f" in the {'unshifted' if figures['shift'] == 'none' else figures['shift']} world" if tell_world else ""
+    rows = [[f"{figures['method']}{world}, by", "", "n", "within 3 px", "95 %", "final px"]]
     for name, strata in figures["strata"].items():
         for value, one in strata.items():
             row = [name.replace("num_objects", "objects"), value, str(one["of"]), _rate(one), _interval(one)]
             rows.append([*row, f"{one['final_distance_px']:.1f}"])
-    text = _aligned(rows)
+    text = aligned(rows)
     if figures["causes"]:
-        text += "\nfailures: " + ", ".join(f"{name} {count}" for name, count in figures["causes"].items())
+        text += f"\nfailures{world}: " + ", ".join(f"{name} {count}" for name, count in figures["causes"].items())
     return text
 
 
@@ -70,7 +82,7 @@ def shift_table(method: str, curve: Sequence[Figures]) -> str:
         else:
             row += ["", ""]
         rows.append(row)
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def correlation_table(figures: Figures) -> str:
@@ -81,7 +93,7 @@ def correlation_table(figures: Figures) -> str:
             rows.append([name, "-", "-", str(one["num_decisions"])])
         else:
             rows.append([name, f"{one['value']:.3f}", _range(one["low"], one["high"]), str(one["num_decisions"])])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def comparison_text(comparison: Mapping[str, Any]) -> str:
@@ -93,7 +105,7 @@ def comparison_text(comparison: Mapping[str, Any]) -> str:
         name = one["first"] if one["first"] == one["second"] else f"{one['first']} and {one['second']}"
         world = "" if one["shift"] == "none" else f", {one['shift']}"
         lines += [
-            f"{name}{world}: {one['num_pairs']} pairs, {one['num_tasks']} tasks",
+            f"{name}{world}: {counted(one['num_pairs'], 'pair')}, {counted(one['num_tasks'], 'task')}",
             f"  success {100 * success['first']:.1f} % and {100 * success['second']:.1f} %: "
             f"{100 * success['difference']:+.1f} points (95 % {100 * low:+.1f} to {100 * high:+.1f}), "
             f"p = {success['p_value']:.3g} ({success['test']}; only first {success['only_first']}, "
@@ -124,21 +136,12 @@ def _mean(figures: Figures, name: str) -> str:
     found = figures[name]
     if found["interval_95"] is None:
         return f"{found['mean']:.1f}"
-    half = (found["interval_95"][1] - found["interval_95"][0]) / 2
+    low, high = found["interval_95"]
+    if low < 0 and name in DISTANCES:  # there is no distance below 0, so the bounds say it better than "±"
+        return f"{found['mean']:.1f} (0.0-{high:.1f})"
+    half = (high - low) / 2
     return f"{found['mean']:.1f} ± {half:.1f}"
 
 
 def _range(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{low:.3f}-{high:.3f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -30,12 +30,23 @@ DESCRIPTION = "Learn what the camera will see next, then choose a robot's action
 EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of an option that takes a value and has one, where its help does not speak of it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        if action.nargs == 0 or action.required or action.default in (None, "", [], ()) or "default" in text.lower():
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argparse parser that answers a mistake in one line and never guesses an abbreviated option."""
 
     def __init__(self, *args, **kwargs) -> None:
         """Make a parser; the arguments are argparse's own."""
         kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", HelpFormatter)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
@@ -74,11 +85,7 @@ def verb_module(verb: str) -> ModuleType:
 def verb_parser(verb: str) -> Parser:
     """Return the parser of one verb."""
     module = verb_module(verb)
-    parser = Parser(
-        prog=f"{PROGRAM} {verb}",
-        description=module.HELP,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser(prog=f"{PROGRAM} {verb}", description=module.HELP)
     module.add_arguments(parser)
     return parser
 
@@ -100,9 +107,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not words:
+        print(_help(), file=sys.stderr)
+        return EXIT_WRONG_INPUT
+    if words[0] in ("-h", "--help", "help"):
         print(_help())
-        return EXIT_OK if words else EXIT_WRONG_INPUT
+        return EXIT_OK
     if words[0] == "--version":
         from visual_foresight import __version__
 
@@ -119,7 +129,17 @@ def _dispatch(words: list[str]) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
             raise
-        return _fail(f"{PROGRAM} {verb}", str(error) or type(error).__name__)
+        return _fail(f"{PROGRAM} {verb}", _message(error))
+
+
+def _message(error: Exception) -> str:
+    """What went wrong, in words: the operating system's own are of little help for a folder that cannot be made."""
+    name = getattr(error, "filename", None)
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.errno and name:
+        return f"{name} is a file, and a folder is needed there: choose another output, or move the file away"
+    if isinstance(error, PermissionError) and error.errno and name:
+        return f"{name} cannot be written or read: permission denied; choose another path, or change its rights"
+    return str(error) or type(error).__name__
 
 
 def _fail(program: str, message: str) -> int:

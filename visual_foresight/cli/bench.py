@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and print a table."""
     if args.repeats < 1 or args.warmup < 0:
         raise ValueError(f"--repeats must be at least 1 and --warmup 0, got {args.repeats} and {args.warmup}")
+    if args.charts is not None and not args.scale:
+        raise ValueError("--charts belongs to --scale: add --scale, or leave --charts out")
     if args.compare and args.scale:
         raise ValueError("--compare and --scale are two measurements: ask for one at a time")
     if min(args.training_batches) < 1 or args.seeds < 1 or not args.point_seconds > 0:
@@ -134,13 +136,15 @@ def _imagining(
 
     times: dict[str, Any] = {"repeats": args.repeats, "warmup": args.warmup}
     slow = _slow(args)
-    door = control.make_simulator("learned", environment, args.preset, dtype=control.predictor_dtype(args))
-    simulator = door.simulator
+    dtype = control.predictor_dtype(args)
+    simulator = control.make_simulator("learned", environment, args.preset, dtype=dtype).simulator
     if "rollout" in args.only:
         sizes: dict[str, Any] = {"candidates": settings.candidates, "horizon": settings.horizon}
         yield imagining.measure_rollout(simulator, **times, **sizes)
     if "decision" in args.only:
-        yield imagining.measure_decision(environment, door, settings, **times)
+        second = control.second_opinion(args)
+        whole = control.make_imagination("learned", environment, args.preset, dtype=dtype, second=second).simulator
+        yield imagining.measure_decision(environment, whole, settings, **times)
     if "published" in args.only:
         yield imagining.measure_published_decision(simulator, **times)
     if "seed" in args.only:

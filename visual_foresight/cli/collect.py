@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy",
         default="scripted=0.6,smooth=0.3,uniform=0.1",
-        help="uniform, smooth, scripted, or a mixture by weight",
+        help="uniform, smooth, scripted, close, or a mixture by weight",
     )
     parser.add_argument(
         "--split",

@@ -40,6 +40,7 @@ __all__ = [
     "make_simulator",
     "predictor_dtype",
     "run_task",
+    "second_opinion",
     "tip_homography",
     "tolerance_px",
     "weights_digest",
@@ -47,6 +48,7 @@ __all__ = [
 
 DEFAULT_ENVIRONMENT = "VisualForesight/Push-v0"
 DEFAULT_PRESET = "push_fast"
+DEFAULT_SECOND = "push_fast_2"
 
 
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,9 +88,24 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset", "--model_dir", default=DEFAULT_PRESET, help="predictor: a shipped name, a folder, or hf://..."
     )
     model.add_argument(
+        "--second_opinion",
+        default=None,
+        metavar="PRESET",
+        help="another predictor, which judges the best quarter of the candidates, too; 'none' for none "
+        f"(default: {DEFAULT_SECOND} beside {DEFAULT_PRESET}, else none)",
+    )
+    model.add_argument(
         "--simulator", choices=SIMULATORS, default="learned", help="'true' plans with the physics itself: an oracle"
     )
     model.add_argument("--precision", choices=DTYPES, default="float32", help="arithmetic of the predictor")
+
+
+def second_opinion(args: argparse.Namespace) -> str | None:
+    """Return the preset whose second opinion `--second_opinion` asks for, or None."""
+    asked = args.second_opinion
+    if asked is None:
+        return DEFAULT_SECOND if args.preset == DEFAULT_PRESET else None
+    return None if asked == "none" else str(asked)
 
 
 def predictor_dtype(args: argparse.Namespace) -> str | None:
@@ -117,7 +134,7 @@ def load_tasks(tasks: str | None, *, episodes: int | None, seed: int, split: str
         return TaskSet.sample(episodes or 1, seed, split)
     found = TaskSet.shipped(tasks) if tasks in shipped_task_sets() else TaskSet.load(Path(tasks))
     if episodes is not None and episodes > len(found):
-        raise ValueError(f"task set {found.name} holds {len(found)} tasks, --episodes asks for {episodes}")
+        raise ValueError(f"task set {found.name} holds {len(found)} tasks, {episodes} were asked for")
     return found
 
 
@@ -131,11 +148,15 @@ def choose_tasks(tasks: str | None, *, episodes: int | None, seed: int, split: s
 
 def describe_model(args: argparse.Namespace) -> dict[str, Any]:
     """Return what a result of the learned model depends on beside the settings."""
-    return {
+    described = {
         "preset": str(args.preset),
         "weights_sha256": weights_digest(args.preset),
         "precision": args.precision,
     }
+    second = second_opinion(args)
+    if second is not None:
+        described |= {"second_opinion": second, "second_weights_sha256": weights_digest(second)}
+    return described
 
 
 def weights_digest(preset: str) -> str:

@@ -20,21 +20,20 @@ _SHEET_PIXELS = 128
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the four actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="inspect|validate|convert|download")
-    style: dict[str, Any] = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
 
-    inspect = actions.add_parser("inspect", help="print what a data set holds", **style)
+    inspect = actions.add_parser("inspect", help="print what a data set holds")
     _add_source(inspect)
     inspect.add_argument("--max_episodes", type=int, help="look at so many episodes only")
     inspect.add_argument("--picture", type=Path, help="write a contact sheet of the first episodes to this PNG file")
     inspect.add_argument("--skip_bad", action="store_true", help="pass over damaged records and count them")
 
-    validate = actions.add_parser("validate", help="read every record and name each fault; exit code 1 if any", **style)
+    validate = actions.add_parser("validate", help="read every record and name each fault; exit code 1 if any")
     _add_source(validate)
     validate.add_argument("--sequence_length", type=int, help="count shorter episodes as faults")
     validate.add_argument("--max_faults", type=int, default=100, help="print so many faults; the rest is counted")
     validate.add_argument("--skip_bad", action="store_true", help="exit code 0 if any record is good")
 
-    convert = actions.add_parser("convert", help="write any data set as push TFRecords or npz", **style)
+    convert = actions.add_parser("convert", help="write any data set as push TFRecords or npz")
     _add_source(convert)
     convert.add_argument("destination", type=Path, help="a file (.npz, .tfrecord) or a folder for several")
     convert.add_argument("--to", choices=("push", "npz"), help="format to write; the destination's suffix tells too")
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--skip_bad", action="store_true", help="pass over damaged records and count them")
     convert.add_argument("--overwrite", action="store_true", help="replace a destination that exists")
 
-    download = actions.add_parser("download", help="fetch a published data set, resuming where it stopped", **style)
+    download = actions.add_parser("download", help="fetch a published data set, resuming where it stopped")
     download.add_argument("dataset", choices=("push", "bair"))
     download.add_argument("destination", type=Path, help="folder to fetch into")
     download.add_argument("--split", action="append", default=[], help="push: train, testseen or testnovel; repeatable")
@@ -166,9 +165,12 @@ def _summary_lines(summary: Any) -> list[str]:
     ]
     for kind in ("action", "state") if summary.statistics else ():
         for measure in ("mean", "deviation"):
-            values = summary.statistics[f"{kind}_{measure}"]
-            if values:
-                lines.append(f"{kind} {measure}: " + " ".join(f"{value:.4g}" for value in values))
+            shown = [f"{value:.4g}" for value in summary.statistics[f"{kind}_{measure}"]]
+            if measure == "deviation":
+                # Stored as 1, so that dividing by it does nothing; to a reader that would look like a deviation.
+                shown = ["constant" if index in summary.constant[kind] else each for index, each in enumerate(shown)]
+            if shown:
+                lines.append(f"{kind} {measure}: " + " ".join(shown))
     if summary.extras:
         lines.append("extras:      " + ", ".join(f"{name} {what}" for name, what in summary.extras.items()))
     if summary.metadata:
@@ -179,7 +181,7 @@ def _summary_lines(summary: Any) -> list[str]:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from visual_foresight.formats.inspection import find_faults
+    from visual_foresight.formats.inspection import Misfit, find_faults
 
     good, faults = 0, []
     with _progress("validating") as bar:
@@ -204,13 +206,22 @@ def _validate(args: argparse.Namespace) -> int:
         listed = [{"file": str(each.file), "record": each.record, "message": each.message} for each in faults]
         print(json.dumps({"good": good, "faults": listed}))
     elif faults:
-        skipped = " (skipped)" if args.skip_bad else "; convert --skip_bad writes the good ones to a new place"
-        print(f"{good} episodes are in order, {len(faults)} are not{skipped}")
+        misfits = sum(isinstance(fault, Misfit) for fault in faults)
+        advice = " (skipped)" if args.skip_bad else _advice(len(faults) - misfits, misfits)
+        print(f"{good} episodes are in order, {len(faults)} are not{advice}")
     else:
         print(f"{good} episodes are in order")
     if faults and args.skip_bad and good:
         return 0
     return EXIT_FAULTS if faults or not good else 0
+
+
+def _advice(damaged: int, misfits: int) -> str:
+    """What mends so many damaged records, and what does not mend episodes that are whole but do not fit."""
+    if not damaged:
+        return f"; the {misfits} can be read, but are too short or of another size: convert would keep them"
+    kept = f" and keeps the {misfits} that are too short or of another size" if misfits else ""
+    return f"; convert --skip_bad leaves out the {damaged} that cannot be read{kept}"
 
 
 def _convert(args: argparse.Namespace) -> int:

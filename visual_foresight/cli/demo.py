@@ -11,6 +11,7 @@ from typing import Any
 
 from visual_foresight.cli import control
 from visual_foresight.control_record import ControlRecord, summarize
+from visual_foresight.wording import counted, distance_text
 
 HELP = "plan pushes with the shipped predictor; writes report.html, results.json, demo.gif and demo.mp4"
 FRAMES_PER_SECOND = 12
@@ -54,7 +55,8 @@ def run_episodes(
 
     print(f"building the simulator ({source_name(args)}) ...", file=sys.stderr)
     dtype = control.predictor_dtype(args)
-    imagination = control.make_imagination(args.simulator, environment, args.preset, dtype=dtype)
+    second = control.second_opinion(args)
+    imagination = control.make_imagination(args.simulator, environment, args.preset, dtype=dtype, second=second)
     records = []
     for index, task in enumerate(tasks):
         name = f"seed {args.seed}, task {index + 1}"
@@ -106,7 +108,10 @@ def make_results(
 
 def source_name(args: argparse.Namespace) -> str:
     """Return in words what the planner imagines with."""
-    return "the physics itself" if args.simulator == "true" else f"predictor {args.preset}"
+    if args.simulator == "true":
+        return "the physics itself"
+    second = control.second_opinion(args)
+    return f"predictor {args.preset}" + (f", second opinion {second}" if second else "")
 
 
 def write_files(
@@ -130,10 +135,10 @@ def result_text(summary: dict[str, Any]) -> str:
     lines = []
     for episode in summary["episodes"]:
         outcome = "goal reached" if episode["success"] else "goal NOT reached"
+        last = distance_text(episode["last_distance_px"], episode["tolerance_px"])
         lines.append(
             f"{episode['name']}: {outcome}: {episode['first_distance_px']:.1f} px from the goal at the start, "
-            f"{episode['last_distance_px']:.1f} px after {episode['num_steps']} steps "
-            f"({episode['tolerance_px']:g} px counts as reached)"
+            f"{last} after {counted(episode['num_steps'], 'step')} ({episode['tolerance_px']:g} px counts as reached)"
         )
     if summary["num_episodes"] > 1:
         low, high = summary["success_interval_95"]

@@ -109,9 +109,10 @@ def _evaluate_episodes(args: argparse.Namespace, predictors: Mapping[str, Any]) 
 
     from visual_foresight.evaluation import evaluate
     from visual_foresight.formats import read_episodes
+    from visual_foresight.predictor.checkpoint import preprocess_of
 
     predictor = predictors[args.model_dir]
-    preprocess = args.preprocess or predictor.metadata.get("preprocessing", {}).get("preprocess", "seed")
+    preprocess = args.preprocess or preprocess_of(predictor.metadata)
     uses_state = any(one.config.use_state for one in predictors.values())
     reading = read_episodes(
         args.data_dir,

@@ -3,6 +3,10 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visual_foresight.predictor import PredictorConfig
 
 HELP = "turn a checkpoint of the original TensorFlow 1 code into a saved predictor"
 
@@ -21,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=2,
         metavar=("ROWS", "COLUMNS"),
-        help="image size, where the shapes leave it open",
+        help="image size [px], multiples of 8, where the shapes leave it open",
     )
     parser.add_argument("--context_frames", type=int, default=2, help="true frames before the predictor's own")
     parser.add_argument("--overwrite", action="store_true", help="replace a predictor that is already there")
@@ -33,16 +37,13 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.exists() and not args.overwrite:
         raise ValueError(f"{out} exists; choose another name or pass --overwrite")
+    check_image_size(args.image_size)
     from visual_foresight.predictor import VideoPredictor
 
     predictor = VideoPredictor.from_tf1_checkpoint(
-        args.path,
-        transformation=args.model,
-        num_masks=args.num_masks,
-        use_state=None if args.use_state is None else bool(args.use_state),
-        image_size=args.image_size and tuple(args.image_size),
-        context_frames=args.context_frames,
+        args.path, image_size=args.image_size and tuple(args.image_size), context_frames=args.context_frames
     )
+    check_wishes(args, predictor.config)
     predictor.save(out)
     count = predictor.count_params()
     if args.json:
@@ -54,3 +55,35 @@ def run(args: argparse.Namespace) -> int:
         f"{config.image_height}x{config.image_width}, use_state={int(config.use_state)}, {count:,} parameters"
     )
     return 0
+
+
+def check_image_size(size: list[int] | None) -> None:
+    """Refuse sizes that the original network cannot have, whatever the checkpoint.
+
+    Raises:
+        ValueError: says which sizes there are.
+    """
+    if size is not None and any(side < 8 or side % 8 for side in size):
+        raise ValueError(
+            f"--image_size {size[0]} {size[1]}: rows and columns must be multiples of 8 px, as in --image_size 64 64"
+        )
+
+
+def check_wishes(args: argparse.Namespace, config: "PredictorConfig") -> None:
+    """Compare what was asked for with what the checkpoint's shapes say.
+
+    Raises:
+        ValueError: they differ; names the option.
+    """
+    found = {
+        "model": config.transformation.upper(),
+        "num_masks": config.num_masks,
+        "use_state": int(config.use_state),
+    }
+    for name, value in found.items():
+        wish = getattr(args, name)
+        if wish is not None and wish != value:
+            raise ValueError(
+                f"{args.path} was trained with --{name}={value}, but --{name}={wish} was asked for; "
+                f"leave --{name} out to take it from the checkpoint"
+            )

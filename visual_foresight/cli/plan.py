@@ -89,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
     journal = open_journal(folder, args, protocol, settings, facts)
     work = make_work(folder, tasks, settings, args)
     jobs = all_jobs(methods, shifts, count, chosen_seeds(args, methods))
-    run_missing(work, jobs, journal, args)
+    try:
+        run_missing(work, jobs, journal, args)
+    except BaseException:
+        journal.discard_if_empty()  # or the corrected command would be refused as one of other settings
+        raise
     results = write_results(folder, journal, jobs, protocol, settings, facts, report=args.report)
     if args.json:
         print(json.dumps(results))
@@ -229,6 +233,7 @@ def make_work(folder: Path, tasks: Any, settings: control.ControlSettings, args:
         folder=str(folder / "pictures") if args.report else None,
         calibrate=args.calibrate,
         num_threads=args.threads,
+        second=control.second_opinion(args),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from visual_foresight import pictures
 from visual_foresight.cli.control import DEFAULT_ENVIRONMENT, DEFAULT_PRESET
+from visual_foresight.wording import counted
 
 if TYPE_CHECKING:
     from visual_foresight.episode import Episode
@@ -55,9 +56,10 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.output)
     predicted = predict_windows(predictor, windows)
     files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
-    actions = scaled_actions(windows[0], predictor, args.action, args.scales, args.steps)
+    action = chosen_action(windows[0], predictor, args.action)
+    actions = scaled_actions(action, args.scales, args.steps)
     frames = roll_out_scaled(predictor, windows[0], actions)
-    files += save_movie(folder, "scaled_action", scaled_side_by_side(frames, args.scales))
+    files += save_movie(folder, "scaled_action", scaled_side_by_side(frames, args.scales, action))
     errors = measure(windows, predicted, predictor.config.context_frames)
     if args.json:
         print(json.dumps({"files": files, **errors}))
@@ -76,9 +78,10 @@ def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: 
     if args.data_dir is None:
         return record_windows(args, predictor, length)
     from visual_foresight.formats import read_episodes
+    from visual_foresight.predictor.checkpoint import preprocess_of
 
     # Frames are brought to size as they were for training.
-    preprocess = predictor.metadata.get("preprocessing", {}).get("preprocess", "seed")
+    preprocess = preprocess_of(predictor.metadata)
     reading = {"format": args.format, "preprocess": preprocess, "image_size": predictor.config.image_size}
     rng, windows, longest = np.random.default_rng(args.seed), [], 0
     for episode in read_episodes(args.data_dir, **reading):
@@ -90,9 +93,9 @@ def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: 
     if not windows:
         raise ValueError(
             f"{args.data_dir}: no episode has {length} frames (context and --steps {args.steps}); the longest has "
-            f"{longest}"
+            f"{longest}: pass --steps {max(args.steps - (length - longest), 1)} or fewer"
         )
-    print(f"{args.data_dir} holds only {len(windows)} episodes of {length} frames", file=sys.stderr)
+    print(f"{args.data_dir} holds only {counted(len(windows), 'episode')} of {length} frames", file=sys.stderr)
     return windows
 
 
@@ -134,7 +137,7 @@ def beside_truth(windows: Sequence["Episode"], predicted: np.ndarray, context_fr
     movie = []
     for time in range(1, windows[0].num_frames):
         ahead = time - context_frames + 1  # the predictor saw the context; its first own guess is 1 step ahead
-        words = f"predicted, {ahead} steps ahead" if ahead > 0 else "predicted, during the context"
+        words = f"predicted, {counted(ahead, 'step')} ahead" if ahead > 0 else "predicted, during the context"
         columns = []
         for window, frames in zip(windows, predicted, strict=True):
             truth = pictures.caption(pictures.upscale(window.frames[time], scale), f"truth, frame {time}")
@@ -144,14 +147,8 @@ def beside_truth(windows: Sequence["Episode"], predicted: np.ndarray, context_fr
     return movie
 
 
-def scaled_actions(
-    window: "Episode",
-    predictor: "VideoPredictor",
-    action: Sequence[float] | None,
-    scales: Sequence[float],
-    num_steps: int,
-) -> np.ndarray:
-    """Return one action held for all steps, for each of the factors: [K, T, A].
+def chosen_action(window: "Episode", predictor: "VideoPredictor", action: Sequence[float] | None) -> np.ndarray:
+    """Return the action [A] that is scaled: the one given, else the window's largest after the context.
 
     Raises:
         ValueError: the action has another size than the predictor's.
@@ -163,7 +160,14 @@ def scaled_actions(
     chosen = np.asarray(action, np.float32)
     if chosen.shape != (size,):
         raise ValueError(f"--action needs {size} numbers for this predictor, got {len(chosen)}")
-    return np.asarray(scales, np.float32)[:, None, None] * np.broadcast_to(chosen, (1, num_steps, size))
+    if not np.isfinite(chosen).all():
+        raise ValueError(f"--action needs finite numbers, got {chosen.tolist()}")
+    return chosen
+
+
+def scaled_actions(action: np.ndarray, scales: Sequence[float], num_steps: int) -> np.ndarray:
+    """Return one action [A] held for all steps, for each of the factors: [K, T, A]."""
+    return np.asarray(scales, np.float32)[:, None, None] * np.broadcast_to(action, (1, num_steps, len(action)))
 
 
 def roll_out_scaled(predictor: "VideoPredictor", window: "Episode", actions: np.ndarray) -> np.ndarray:
@@ -182,18 +186,18 @@ def roll_out_scaled(predictor: "VideoPredictor", window: "Episode", actions: np.
     return to_uint8(np.asarray(simulator.rollout(start, actions, outputs=("frames",)).frames, np.float32))
 
 
-def scaled_side_by_side(frames: np.ndarray, scales: Sequence[float]) -> list[np.ndarray]:
-    """Return pictures over time, one column for each factor on the action."""
+def scaled_side_by_side(frames: np.ndarray, scales: Sequence[float], action: np.ndarray) -> list[np.ndarray]:
+    """Return pictures over time, one column for each factor on the action, and above them which action it is."""
     scale = _scale(frames.shape[2], len(scales))
-    return [
-        pictures.beside(
-            [
-                pictures.caption(pictures.upscale(each[time], scale), f"{factor:g} x action, step {time + 1}")
-                for factor, each in zip(scales, frames, strict=True)
-            ]
-        )
-        for time in range(frames.shape[1])
-    ]
+    title = f"action ({', '.join(f'{value:.3g}' for value in action)}), held for every step"
+    movie = []
+    for time in range(frames.shape[1]):
+        columns = [
+            pictures.caption(pictures.upscale(each[time], scale), f"{factor:g} x action, step {time + 1}")
+            for factor, each in zip(scales, frames, strict=True)
+        ]
+        movie.append(pictures.titled(pictures.beside(columns), title))
+    return movie
 
 
 def save_movie(folder: Path, name: str, movie: Sequence[np.ndarray]) -> list[str]:
@@ -227,7 +231,9 @@ def measure(windows: Sequence["Episode"], predicted: np.ndarray, context_frames:
 
 def table(errors: dict[str, Any]) -> str:
     """Return the figures of `measure` as a table, a row for each step ahead."""
-    lines = [f"mean over {errors['num_episodes']} episodes; copied: the last context frame stands for the future"]
+    lines = [
+        f"mean over {counted(errors['num_episodes'], 'episode')}; copied: the last context frame stands for the future"
+    ]
     lines.append(f"{'step':>4}  {'PSNR':>6}  {'copied':>6}  {'SSIM':>6}  {'copied':>6}")
     columns = ("psnr", "psnr_copy_last_frame", "ssim", "ssim_copy_last_frame")
     for step, row in enumerate(zip(*(errors[name] for name in columns), strict=True), start=1):

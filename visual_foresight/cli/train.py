@@ -79,16 +79,19 @@ def _boolean(text: str) -> bool:
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
-    """One or more whole numbers, separated by commas or an x: `64`, `48x64`, `2,4,7,9`."""
+    """No, one or more whole numbers with commas between them: `2,4,7,9`."""
     try:
-        numbers = tuple(int(part) for part in text.replace("x", ",").split(",") if part.strip())
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers such as 64, 48x64 or 2,4,7,9; got {text!r}") from None
-    return numbers
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 2,4,7,9; got {text!r}") from None
 
 
 def _size(text: str) -> tuple[int, ...]:
-    numbers = _whole_numbers(text)
+    """`64`, `48x64` or `48,64`."""
+    try:
+        numbers = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a size such as 64 or 48x64; got {text!r}") from None
     return numbers * 2 if len(numbers) == 1 else numbers
 
 

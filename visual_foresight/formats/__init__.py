@@ -180,6 +180,8 @@ def read_episodes(
         FileNotFoundError: Nothing is at `path`.
         ValueError: A record cannot be read (names file and record), or an argument is wrong.
     """
+    # The advice is a command: this error also ends commands that have no such option.
+    advice = "; `visual-foresight data convert --skip_bad` makes a copy without what cannot be read"
     options = ReadOptions(preprocess, image_size, use_state, max_frames, settings=settings)
     name, shards = find_shards(path, format=format)
     for shard in shards:
@@ -187,7 +189,8 @@ def read_episodes(
             if isinstance(record, Episode):
                 yield record
             elif not skip_bad:
-                raise ValueError(f"{record} (read with skip_bad=True to pass over such records)")
+                whole = record.record is None and len(shards) == 1  # then nothing would be left to copy
+                raise ValueError(f"{record}{'' if whole else advice}")
             elif on_fault is not None:
                 on_fault(record)
 

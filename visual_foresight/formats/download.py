@@ -59,11 +59,13 @@ def published_files(
         dataset: "push" (264 training shards of about 500 MB, 5 + 5 test shards) or "bair" (one archive of 30 GiB).
         splits: Of push: any of "train", "testseen", "testnovel"; all when empty.
         max_files: Only the first so many files of each split.
-        address: Another address to fetch from, laid out alike (a mirror).
+        address: Another address to fetch from, laid out alike (a mirror); with or without a slash at its end.
 
     Raises:
         ValueError: The data set or split is unknown.
     """
+    if address is not None:
+        address = address.rstrip("/") + "/"
     if dataset == "bair":
         if splits:
             raise ValueError(f"bair is one archive without splits to choose from, got {', '.join(splits)}")
@@ -111,7 +113,6 @@ def fetch(file: PublishedFile, path: Path, *, on_progress: ProgressFn | None = N
         OSError: The host refuses or cannot be reached; the message says what to do.
         ValueError: The content does not match its size or checksum.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     tag = path.with_name(path.name + ".partial.etag")
     for attempt in range(_ATTEMPTS):
@@ -155,6 +156,7 @@ def _fetch_rest(file: PublishedFile, partial: Path, tag: Path, on_progress: Prog
             return _fetch_rest(file, partial, tag, on_progress)
         raise
     with response:
+        partial.parent.mkdir(parents=True, exist_ok=True)  # not before: a host that refuses leaves no empty folder
         if have and response.status != 206:
             have = 0
         length = response.headers.get("Content-Length")

@@ -13,14 +13,21 @@ from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, find_shards, read_shard
 from visual_foresight.statistics import Moments, Statistics
 
-__all__ = ["Summary", "find_faults", "summarise"]
+__all__ = ["Misfit", "Summary", "find_faults", "summarise"]
 
 PathLike = str | os.PathLike[str]
 
 
+class Misfit(Fault):
+    """An episode that can be read, but is too short or of another size than the first."""
+
+
 @dataclass
 class Summary:
-    """What a data set holds; sizes map each value found to the number of episodes that have it."""
+    """What a data set holds; sizes map each value found to the number of episodes that have it.
+
+    `constant` lists the dimensions of "action" and "state" that never change; `statistics` gives them the deviation 1.
+    """
 
     path: str
     format: str
@@ -36,6 +43,7 @@ class Summary:
     extras: dict[str, str] = field(default_factory=dict)
     metadata: list[str] = field(default_factory=list)
     statistics: dict[str, Any] | None = None
+    constant: dict[str, list[int]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -80,7 +88,7 @@ def summarise(
             break
     if not summary.num_episodes:
         raise ValueError(f"{path} holds no episode that can be read ({len(summary.faults)} damaged records)")
-    summary.statistics = statistics.result()
+    summary.statistics, summary.constant = statistics.result(), statistics.constant()
     return summary
 
 
@@ -106,6 +114,11 @@ class _StatisticsWhileAlike:
             *self._moments["action"].result(), *self._moments["state"].result(), self._num_frames
         ).to_json()
 
+    def constant(self) -> dict[str, list[int]]:
+        if len(self._sizes) != 1:
+            return {}
+        return {kind: np.flatnonzero(moments.constant()).tolist() for kind, moments in self._moments.items()}
+
 
 def find_faults(
     path: PathLike,
@@ -117,13 +130,15 @@ def find_faults(
 ) -> Iterator[Fault]:
     """Read every record of a data set and yield what is wrong.
 
-    That is what cannot be read, an episode shorter than `sequence_length`, and sizes that differ from the first
-    episode's (a predictor takes one size). `on_episode` is called with each episode that is in order.
+    That is what cannot be read, and as a `Misfit` an episode shorter than `sequence_length` or of other sizes than the
+    first one (a predictor takes one size). `on_episode` is called with each episode that is in order.
 
     Raises:
         FileNotFoundError: Nothing is there.
-        ValueError: The format is unknown or not recognised.
+        ValueError: The format is unknown or not recognised, or `sequence_length` is below 1.
     """
+    if sequence_length is not None and sequence_length < 1:
+        raise ValueError(f"sequence_length must be at least 1 frame, got {sequence_length}")
     name, shards = find_shards(path, format=format)
     first: tuple[Any, ...] | None = None
     for index, record in _records(name, shards, options):
@@ -137,7 +152,7 @@ def find_faults(
         if message is None and sequence_length is not None and record.num_frames < sequence_length:
             message = f"has {record.num_frames} frames, fewer than the sequence length {sequence_length}"
         if message is not None:
-            yield Fault(file, number, message)
+            yield Misfit(file, number, message)
         elif on_episode is not None:
             on_episode(record)
 

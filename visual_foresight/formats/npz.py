@@ -56,18 +56,19 @@ class NpzFormat:
         """Read the episodes of one archive, one at a time."""
         # NumPy would leave a file that it opened itself, and cannot read, open.
         with open(shard, "rb") as stream:
+            if other := _other_kind(stream.read(6)):
+                yield Fault(shard, None, f"not an npz archive: {other}")
+                return
+            stream.seek(0)
             try:
                 # Lazy: arrays are decompressed when an episode asks for them.
                 archive = np.load(stream, allow_pickle=False)
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise ValueError("holds a single array, not an archive")
                 episodes = _episode_keys(archive)
             except zipfile.BadZipFile as error:
-                message = f"is not a complete npz archive ({error}): it was truncated or is another kind of file"
-                yield Fault(shard, None, message)
+                yield Fault(shard, None, f"the npz archive is truncated or damaged ({error})")
                 return
             except RECORD_ERRORS as error:
-                yield Fault(shard, None, f"cannot be read as an npz archive: {error}")
+                yield Fault(shard, None, str(error) or type(error).__name__)
                 return
             for index, keys in enumerate(episodes):
                 yield attempt(shard, index, partial(_read_episode, archive, keys, options))
@@ -125,6 +126,28 @@ def _from_json_bytes(value: np.ndarray, key: str) -> Any:
         raise ValueError(f"key {key!r} must hold JSON as a vector of bytes: {error}") from None
 
 
+def _other_kind(beginning: bytes) -> str | None:
+    """What a file is instead of an archive, by its first six bytes; None for an archive.
+
+    NumPy would take any other file for a pickle, and advise to load it as one.
+    """
+    if not beginning:
+        return "the file is empty"
+    if beginning == np.lib.format.MAGIC_PREFIX:
+        return "the file holds a single array (.npy); np.savez writes archives"
+    return None if beginning.startswith(b"PK") else "the file is of another kind, or its beginning is damaged"
+
+
+def _array(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    """Read one array; objects are refused without NumPy's advice to unpickle them."""
+    try:
+        return archive[key]
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise ValueError(f"key {key!r} holds Python objects, which are never loaded; store numbers") from None
+        raise
+
+
 def _episode_keys(archive: np.lib.npyio.NpzFile) -> list[dict[str, str]]:
     """Return, for each episode, the archive's key for each part of it."""
     if "frames" in archive.files:
@@ -136,14 +159,15 @@ def _episode_keys(archive: np.lib.npyio.NpzFile) -> list[dict[str, str]]:
             episodes.setdefault(int(match[1]), {})[match[2]] = key
     if not episodes and "header" not in archive.files:
         raise ValueError(
-            "has no episodes: expected the keys 00000/frames ... or frames, actions, states; "
+            "the npz archive has no episodes: expected the keys 00000/frames ... or frames, actions, states; "
             f"found {_listing(archive.files)}"
         )
     if "header" in archive.files:
-        header = _from_json_bytes(archive["header"], "header")
+        header = _from_json_bytes(_array(archive, "header"), "header")
         if header.get("version", 0) > _HEADER["version"]:
             raise ValueError(
-                f"was written by a newer version of the format ({header['version']}): upgrade visual-foresight"
+                f"the npz archive was written by a newer version of the format ({header['version']}): "
+                "upgrade visual-foresight"
             )
     return [episodes[index] for index in sorted(episodes)]
 
@@ -155,13 +179,13 @@ def _listing(names: Sequence[str]) -> str:
 def _read_episode(archive: np.lib.npyio.NpzFile, keys: dict[str, str], options: ReadOptions) -> Episode:
     if "frames" not in keys:
         raise ValueError(f"has no frames, only {_listing(sorted(keys))}")
-    metadata = _from_json_bytes(archive[keys["metadata"]], keys["metadata"]) if "metadata" in keys else {}
+    metadata = _from_json_bytes(_array(archive, keys["metadata"]), keys["metadata"]) if "metadata" in keys else {}
     named = {"frames", "actions", "states", "metadata", "header"}
-    extras = {part.removeprefix("extras/"): archive[key] for part, key in keys.items() if part not in named}
+    extras = {part.removeprefix("extras/"): _array(archive, key) for part, key in keys.items() if part not in named}
     episode = Episode(
-        archive[keys["frames"]],
-        archive[keys["actions"]] if "actions" in keys and options.use_state else None,
-        archive[keys["states"]] if "states" in keys and options.use_state else None,
+        _array(archive, keys["frames"]),
+        _array(archive, keys["actions"]) if "actions" in keys and options.use_state else None,
+        _array(archive, keys["states"]) if "states" in keys and options.use_state else None,
         extras,
         metadata,
     )

@@ -57,7 +57,7 @@ function start(player) {
     if (decision.heat) show(likely, episode.size, decision.heat, decision.count, ahead, [goal()]);
     likely.hidden = !decision.heat;
     show(later, episode.size, episode.real, last + 1, then, [goal(), cross(episode.pixels[then], "#ff4040")]);
-    aheadText.textContent = `plan of step ${decision.step}, ${ahead + 1} steps ahead`;
+    aheadText.textContent = `plan of step ${decision.step}, ${ahead + 1} step${ahead ? "s" : ""} ahead`;
     later.querySelector("figcaption").textContent = `Camera at step ${then} (after replanning)`;
   }
 

@@ -158,6 +158,15 @@ def require_match(
         raise ValueError(f"the predictor does not fit: {what} has {'; '.join(wrong)}, which the predictor was made for")
 
 
+def preprocess_of(metadata: Mapping[str, Any]) -> str:
+    """How a predictor's frames were brought to size; "seed", the original's way, where its metadata do not say.
+
+    Checkpoints that were imported before 2026-11-25 hold the name alone.
+    """
+    noted = metadata.get("preprocessing", {})
+    return noted if isinstance(noted, str) else noted.get("preprocess", "seed")
+
+
 def is_replaceable(directory: Path) -> bool:
     """Whether saving may replace what is there: an empty directory or a saved predictor."""
     return directory.is_dir() and ((directory / CONFIG_FILE).is_file() or not any(directory.iterdir()))

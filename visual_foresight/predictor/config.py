@@ -100,6 +100,11 @@ class PredictorConfig:
         for field in ("detail", "num_looks"):
             if self.backbone == "seed" and getattr(self, field) != 1:
                 raise ValueError(f"PredictorConfig.{field} must be 1 for the seed backbone, got {getattr(self, field)}")
+        if self.num_looks != 1 and self.transformation != "cdna":
+            raise ValueError(
+                f"PredictorConfig.num_looks must be 1 for {self.transformation}: only cdna looks at places, got "
+                f"{self.num_looks}"
+            )
         if self.transformation == "dna" and self.num_masks != 1:
             raise ValueError(
                 f"PredictorConfig.num_masks must be 1 for dna (it makes one transformed image), got {self.num_masks}; "

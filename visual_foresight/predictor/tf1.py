@@ -258,7 +258,7 @@ def _check_wishes(config: PredictorConfig, prefix: Path, **wishes: Any) -> None:
 
 
 def _metadata(prefix: Path) -> dict[str, Any]:
-    return {"preprocessing": "seed", "source": {"kind": "tensorflow 1 checkpoint", "name": prefix.name}}
+    return {"preprocessing": {"preprocess": "seed"}, "source": {"kind": "tensorflow 1 checkpoint", "name": prefix.name}}
 
 
 def _first_line(error: Exception) -> str:

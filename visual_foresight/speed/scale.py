@@ -131,8 +131,14 @@ def scale_table(results: Mapping[str, Any]) -> str:
 
 # ---- charts ------------------------------------------------------------------------------------------------------
 
-_PANEL = (300, 220)  # width and height of one chart
-_MARGIN = (52, 14, 26, 40)  # left, right, top, bottom
+_PANEL = (320, 240)  # width and height of one chart
+_MARGIN = (72, 14, 26, 46)  # left, right, top, bottom
+_MEANINGS = {
+    "candidates": "candidates in an iteration",
+    "horizon": "horizon [steps]",
+    "image_size": "width and height of a frame [pixels]",
+    "environments": "environments planned for together",
+}
 
 
 def write_charts(path: Path, results: Mapping[str, Any]) -> None:
@@ -195,6 +201,11 @@ def _panel(name: str, points: Sequence[tuple[float, float]], low: float, high: f
         parts.append(f'<text x="{column:.1f}" y="{height - bottom + 16}" text-anchor="middle">{value:g}</text>')
     path = " ".join(f"{column:.1f},{row:.1f}" for column, row in places)
     dots = "".join(f'<circle class="dot" cx="{column:.1f}" cy="{row:.1f}" r="3"/>' for column, row in places)
+    across, down = (left + width - right) / 2, (top + height - bottom) / 2
+    parts.append(f'<text x="{across}" y="{height - 10}" text-anchor="middle">{_MEANINGS[name]}</text>')
+    parts.append(
+        f'<text transform="translate(14 {down}) rotate(-90)" text-anchor="middle">time of a decision [ms or s]</text>'
+    )
     return "".join(parts) + f'<polyline class="line" points="{path}"/>{dots}'
 
 
