@@ -250,7 +250,7 @@ def test_wrong_input_is_one_line(tmp_path, refused):
     assert "--split_by=episode" in refused("train", *where)
     assert "--num_masks=1" in refused("train", "--model=DNA")
     assert "does not exist" in refused("train", f"--data_dir={tmp_path / 'none'}")
-    assert "expected whole numbers" in refused("train", "--image_size=64by64")
+    assert "expected a size such as 64 or 48x64" in refused("train", "--image_size=64by64")
     assert "expected 0 or 1" in refused("train", "--use_state=maybe")
     by_episode = [*where, "--split_by=episode"]
     assert "smaller --sequence_length" in refused("train", *by_episode, "--sequence_length=5")
