@@ -83,6 +83,13 @@ def test_what_is_new_is_read_once_its_weights_are_not_zero():
     assert np.abs(predict() - changed).max() > 1e-4
 
 
+def test_without_growth_any_predictor_stays_itself():
+    """The original network, too, which has none of the layers that grow: `train --init_from` hands it over."""
+    config = PredictorConfig(backbone="seed", num_masks=2, image_height=16, image_width=16, width=0.25)
+    for one in (predictor(), VideoPredictor(config)):
+        assert grow(one, one.config) is one
+
+
 def test_nothing_shrinks_and_nothing_else_changes():
     small = predictor(detail=2.0)
     for fields, message in (

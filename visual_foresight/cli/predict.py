@@ -93,7 +93,9 @@ def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: 
     if not windows:
         raise ValueError(
             f"{args.data_dir}: no episode has {length} frames (context and --steps {args.steps}); the longest has "
-            f"{longest}: pass --steps {max(args.steps - (length - longest), 1)} or fewer"
+            f"{longest}: pass --steps {args.steps - (length - longest)} or fewer"
+            if longest - length + args.steps > 0
+            else f"{args.data_dir}: no episode is longer than the predictor's context; the longest has {longest} frames"
         )
     print(f"{args.data_dir} holds only {counted(len(windows), 'episode')} of {length} frames", file=sys.stderr)
     return windows

@@ -20,13 +20,15 @@ def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
     """The predictor with more units; it predicts the same until it is trained.
 
     Args:
-        predictor: of the `fast` backbone.
+        predictor: of the `fast` backbone; one of another stays what it is.
         config: its config, `detail` and `num_looks` as large or larger.
 
     Raises:
         ValueError: the config differs in another field, or something would shrink.
     """
     _check(predictor.config, config)
+    if config == predictor.config:
+        return predictor  # of any backbone
     policy = predictor.backbone.dtype_policy.name
     larger = VideoPredictor(config, predictor.statistics, predictor.metadata, dtype=policy)
     old = {variable.path: variable for variable in predictor.backbone.variables}
