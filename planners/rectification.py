@@ -32,10 +32,10 @@ class Rectification:
         matrix = np.asarray(matrix, np.float64)
         if matrix.shape != (3, 3) or not np.all(np.isfinite(matrix)):
             raise ValueError(f"a rectification is a finite matrix [3, 3], got shape {list(matrix.shape)}")
-        self._forward = matrix / np.abs(matrix).max()
-        if abs(np.linalg.det(self._forward)) < _SMALLEST_DETERMINANT:
+        matrix = matrix / max(np.abs(matrix).max(), 1e-300)
+        if abs(np.linalg.det(matrix)) < _SMALLEST_DETERMINANT:
             raise ValueError("a rectification must have an inverse: were all points that it was made from on one line?")
-        self._backward = np.linalg.inv(self._forward)
+        self._forward, self._backward = Homography(matrix), Homography(np.linalg.inv(matrix))
 
     @classmethod
     def between(cls, present: Homography, recording: Homography) -> Rectification:
@@ -111,15 +111,14 @@ class RectifiedController:
         return getattr(self.controller, name)
 
 
-def _mapped(matrix: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def _mapped(way: Homography, pixels: np.ndarray) -> np.ndarray:
     pixels = np.asarray(pixels, np.float64)
     if pixels.shape[-1:] != (2,):
         raise ValueError(f"pixels have shape [..., 2] as (row, col), got {list(pixels.shape)}")
-    mapped = pixels @ matrix[:, :2].T + matrix[:, 2]
-    return mapped[..., :2] / mapped[..., 2:]
+    return way.project(pixels)
 
 
-def _warped(image: np.ndarray, source: np.ndarray, *, order: int, outside: str = "nearest") -> np.ndarray:
+def _warped(image: np.ndarray, source: Homography, *, order: int, outside: str = "nearest") -> np.ndarray:
     """An image [H, W, C] read at the places to which a matrix leads its pixels."""
     from scipy import ndimage  # slow to import, and seldom needed
 

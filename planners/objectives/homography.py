@@ -62,7 +62,7 @@ class Homography:
         matrix = np.linalg.inv(outward) @ solution @ inward
         matrix /= matrix[np.unravel_index(np.argmax(np.abs(matrix)), (3, 3))]
         fitted = cls(matrix, indices=indices)
-        error = np.abs(fitted._project(points.astype(np.float64)) - pixels).max()
+        error = np.abs(fitted.project(points.astype(np.float64)) - pixels).max()
         if not error <= tolerance:
             raise ValueError(f"no homography maps these points to these pixels: off by up to {error:.3g} px")
         return fitted
@@ -71,9 +71,10 @@ class Homography:
         """States [..., S] to pixels [..., 2] as (row, col), float32."""
         states = as_float(states)
         xp = array_namespace(states)
-        return self._project(xp.stack([states[..., self.indices[0]], states[..., self.indices[1]]], axis=-1))
+        return self.project(xp.stack([states[..., self.indices[0]], states[..., self.indices[1]]], axis=-1))
 
-    def _project(self, points: Any) -> Any:
+    def project(self, points: Any) -> Any:
+        """Points [..., 2] on the plane to pixels [..., 2]; float64 stays float64."""
         xp = array_namespace(points)
         matrix = self.matrix if xp is np and points.dtype == np.float64 else self.matrix.astype(np.float32)
         mapped = xp.matmul(points, matrix[:, :2].T) + matrix[:, 2]

@@ -32,7 +32,7 @@ def test_what_one_camera_sees_lands_where_the_other_sees_it(points, degrees, lea
     view[2, 1] = lean  # not only turned: lines converge
     present = Homography(view @ recording.matrix)
     rectification = Rectification.between(present, recording)
-    here, there = (np.asarray(camera._project(np.array(points))) for camera in (present, recording))
+    here, there = (np.asarray(camera.project(np.array(points))) for camera in (present, recording))
     np.testing.assert_allclose(rectification.pixels(here), there, atol=1e-6)
     np.testing.assert_allclose(rectification.restored_pixels(there), here, atol=1e-6)
 
