@@ -48,7 +48,7 @@ class CollectSettings:
         episodes: number of them.
         steps: actions of an episode; it has one frame more.
         policy: a policy's name or a mixture by weight, such as `"scripted=0.6,smooth=0.3,uniform=0.1"`.
-        split: `"train"`, `"novel"` or `"varied"` objects.
+        split: `"train"`, `"novel"`, `"varied"` or `"jointed"` objects.
         num_objects: smallest and largest number of objects.
         seed: of everything.
         shard_size: episodes of one file.

@@ -56,7 +56,7 @@ class PushEnv(gymnasium.Env):
 
     Args:
         image_size: rows and columns of the picture, one number or (rows, columns).
-        split: `"train"`, `"novel"` or `"varied"` shapes and colours (`scene.SPLITS`).
+        split: shapes and colours, one of `scene.SPLITS`.
         num_objects: number of objects, or (smallest, largest) within 1..4.
         renderer: `"ray"` (deterministic, needs nothing) or `"gl"` (extra `[gl]`).
         supersampling: samples of a pixel along each direction (`"ray"`).

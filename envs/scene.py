@@ -9,18 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from visual_foresight.envs.shapes import NOVEL_SHAPES, TRAIN_SHAPES, VARIED_SHAPES, Primitive, Shape, sample_shape
+from visual_foresight.envs.shapes import (
+    JOINTED_SHAPES,
+    NOVEL_SHAPES,
+    TRAIN_SHAPES,
+    VARIED_SHAPES,
+    Primitive,
+    Shape,
+    sample_shape,
+)  # fmt: skip
 
 BIN_HALF_SIZE = 0.25  # [m] inner half size of the square bin, along x and along y
 TIP_LIMIT = 0.236  # [m] how far the centre of the finger goes from the middle of the bin, along x and along y
 TIP_RADIUS = 0.0115  # [m]
 MAX_OBJECTS = 4
-SPLITS = ("train", "novel", "varied")
+SPLITS = ("train", "novel", "varied", "jointed")
 """`"train"` and `"novel"` share neither shapes nor colours. `"varied"` is more to train on: shapes and colours that are
-drawn anew for every object, the colours away from those of `"novel"`."""
+drawn anew for every object, the colours away from those of `"novel"`. `"jointed"` is like it, of shapes with bays and
+arms that are kept away from those of `"novel"`."""
 SCENE_FORMAT = 1
 
-SHAPES_OF_SPLIT = {"train": TRAIN_SHAPES, "novel": NOVEL_SHAPES, "varied": VARIED_SHAPES}
+SHAPES_OF_SPLIT = {"train": TRAIN_SHAPES, "novel": NOVEL_SHAPES, "varied": VARIED_SHAPES, "jointed": JOINTED_SHAPES}
+_DRAWN_ANEW = ("varied", "jointed")  # of any colour
 _COLOURS = {
     "train": (
         (0.84, 0.13, 0.12), (0.10, 0.32, 0.82), (0.08, 0.52, 0.20), (0.98, 0.80, 0.08), (0.05, 0.62, 0.66),
@@ -162,7 +172,7 @@ def sample_scene(rng: np.random.Generator, *, split: str = "train", num_objects:
     check_split(split)
     low, high = check_num_objects(num_objects)
     wanted = int(rng.integers(low, high + 1))
-    colours = None if split == "varied" else rng.permutation(len(_COLOURS[split]))
+    colours = None if split in _DRAWN_ANEW else rng.permutation(len(_COLOURS[split]))
     objects: list[SceneObject] = []
     for index in range(wanted):
         colour = _varied_colour(rng) if colours is None else _colour(rng, split, int(colours[index]))
@@ -188,7 +198,7 @@ def add_object(scene: Scene, rng: np.random.Generator, *, split: str) -> Scene |
         ValueError: unknown split.
     """
     check_split(split)
-    varied = split == "varied"
+    varied = split in _DRAWN_ANEW
     colour = _varied_colour(rng) if varied else _colour(rng, split, int(rng.integers(len(_COLOURS[split]))))
     placed = _place(rng, _sample_object(rng, split, colour), list(scene.objects))
     if placed is None or math.dist(placed.position, scene.tip_position) <= placed.shape.radius + TIP_RADIUS + _GAP:

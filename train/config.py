@@ -65,6 +65,10 @@ class TrainingConfig:
     width: float = _option(1.0, NETWORK, "multiplies every channel count")
     detail: float = _option(1.0, NETWORK, "further multiplies the channels at a quarter of the resolution (fast)")
     num_looks: int = _option(1, NETWORK, "places at which each moved layer looks (fast, CDNA)")
+    glimpse: int = _option(0, NETWORK, "features of the picture along the robot's way, e.g. 128; 0: none (fast, CDNA)")
+    moving_masks: bool = _option(
+        False, NETWORK, "cut moved layers out where they are, and move the cut along (fast, CDNA)"
+    )
     stride: int = _option(
         1,
         NETWORK,
@@ -73,7 +77,9 @@ class TrainingConfig:
     image_size: tuple[int, int] = _option((64, 64), NETWORK, "height and width of the frames [px], e.g. 64 or 48x64")
     precision: str = _option("float32", NETWORK, "float32, or mixed_bfloat16: bfloat16 arithmetic, float32 weights")
     init_from: str = _option(
-        "", NETWORK, "predictor to fine-tune: its network is taken over, or grown by --detail, --num_looks"
+        "",
+        NETWORK,
+        "predictor to fine-tune: its network is taken over, or grown by --detail, --num_looks, --glimpse and the like",
     )
 
     preprocess: str = _option("seed", DATA, "crop and resize: seed (the original's), antialias, or none")
@@ -232,8 +238,8 @@ def _check_ranges(config: TrainingConfig) -> None:
         "num_iterations": 1, "context_frames": 1, "num_masks": 1, "batch_size": 1, "kernel_size": 1, "log_every": 1,
         "stride": 1, "num_looks": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1,
         "keep_checkpoints": 1, "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0,
-        "gradient_clip": 0, "state_weight": 0, "coarse_weight": 0, "motion_weight": 0, "motion_threshold": 0,
-        "motion_dilation": 0, "max_minutes": 0,
+        "glimpse": 0, "gradient_clip": 0, "state_weight": 0, "coarse_weight": 0, "motion_weight": 0,
+        "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
     }  # fmt: skip
     for name, low in at_least.items():
         if getattr(config, name) < low:

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         default="train",
-        choices=("train", "novel", "varied"),
-        help="shapes and colours; varied: drawn anew for every object",
+        choices=("train", "novel", "varied", "jointed"),
+        help="shapes and colours; varied and jointed: drawn anew for every object, jointed with bays and arms",
     )
     parser.add_argument("--num_objects", default="1-3", metavar="N or A-B", help="number of objects, within 1-4")
     parser.add_argument("--image_size", type=int, default=64, help="rows and columns of a frame")

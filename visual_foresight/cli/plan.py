@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tasks.add_argument("--episodes", type=int, default=None, help="how many tasks: all of a set, or one that is drawn")
     tasks.add_argument(
-        "--split", choices=("train", "varied", "novel"), default="train", help="objects of tasks that are drawn"
+        "--split",
+        choices=("train", "varied", "jointed", "novel"),
+        default="train",
+        help="objects of tasks that are drawn",
     )
     tasks.add_argument(
         "--planner_seeds", type=int, default=1, help="how often each task is run, with --seed, --seed + 1, ..."

@@ -90,7 +90,7 @@ def composite(
     moves = transformations.operators(outputs.parameters, config, style)
     layers = _known_layers(outputs, frame, first_frame, config, style)
     known = None if maps is None else _known_maps(maps, first_maps, config, style)
-    logits = outputs.mask_logits
+    logits = _all_logits(outputs, moves, style, separable.DRAFT_SCALE if draft else 1)
     if style.separable:
         masks = _masks(logits, style)  # computed only where somebody reads them: graphs leave out what nobody does
         next_frame, next_maps = separable.compose(
@@ -110,6 +110,14 @@ def composite(
         masks = _masks(logits, style)
         next_frame, next_maps = _compose(moves, masks, layers, known, config, style)
     return Composite(next_frame, None if maps is None else normalise_maps(next_maps, maps), masks)
+
+
+def _all_logits(outputs: HeadOutputs, moves: Any, style: Style, scale: int) -> Any:
+    """[B, H, W, L] of the known layers and of the moved ones."""
+    if outputs.source_logits is None:
+        return outputs.mask_logits
+    moved = separable.moved_logits(moves, outputs.source_logits, style.padding, scale)
+    return ops.concatenate([outputs.mask_logits, moved], axis=-1)
 
 
 def _at(height: int, images: Any, coarsen: Callable[[Any], Any]) -> Any:

@@ -35,6 +35,10 @@ class PredictorConfig:
         width: factor on the number of channels of the backbone.
         detail: further factor on those of the "fast" backbone at a quarter of the resolution, where outlines meet.
         num_looks: places at which each moved layer of a "fast" "cdna" looks to know how it moves.
+        glimpse: features of a "fast" "cdna" of the picture along the robot's way, turned so that the way leads
+            forward; 0 for none.
+        moving_masks: whether a "fast" "cdna" cuts moved layers out of the previous frame and moves the cut along, in
+            place of masks that say where each layer ends up.
         stride: control steps that one call of the network leaps over; more than 1 for the "fast" backbone only. A
             leap is given its block of `stride` actions; a shorter one is filled with zero actions, which must mean
             "stand still" to the robot.
@@ -58,6 +62,8 @@ class PredictorConfig:
     stride: int = 1
     detail: float = 1.0
     num_looks: int = 1
+    glimpse: int = 0
+    moving_masks: bool = False
 
     def __post_init__(self) -> None:
         """Normalise names, then validate."""
@@ -105,6 +111,7 @@ class PredictorConfig:
                 f"PredictorConfig.num_looks must be 1 for {self.transformation}: only cdna looks at places, got "
                 f"{self.num_looks}"
             )
+        self._validate_glimpse_and_masks()
         if self.transformation == "dna" and self.num_masks != 1:
             raise ValueError(
                 f"PredictorConfig.num_masks must be 1 for dna (it makes one transformed image), got {self.num_masks}; "
@@ -115,6 +122,26 @@ class PredictorConfig:
             raise ValueError(
                 "PredictorConfig.num_masks must be at least 2 for stp on the seed backbone, whose first mask goes to "
                 f"the generated image; got {self.num_masks}"
+            )
+
+    def _validate_glimpse_and_masks(self) -> None:
+        if isinstance(self.glimpse, bool) or not isinstance(self.glimpse, int):
+            raise TypeError(f"PredictorConfig.glimpse must be an integer, got {self.glimpse!r}")
+        if self.glimpse < 0:
+            raise ValueError(f"PredictorConfig.glimpse must be at least 0, got {self.glimpse}")
+        fast_cdna = self.backbone == "fast" and self.transformation == "cdna"
+        if self.glimpse and not (fast_cdna and self.use_state):
+            raise ValueError(
+                "PredictorConfig.glimpse must be 0 but for a fast cdna predictor that uses the robot's state, which a "
+                f"glimpse follows; got {self.glimpse} with {self.backbone} {self.transformation}, "
+                f"use_state {self.use_state}"
+            )
+        if not isinstance(self.moving_masks, bool):
+            raise TypeError(f"PredictorConfig.moving_masks must be True or False, got {self.moving_masks!r}")
+        if self.moving_masks and not fast_cdna:
+            raise ValueError(
+                "PredictorConfig.moving_masks must be False but for a fast cdna predictor, got True with "
+                f"{self.backbone} {self.transformation}"
             )
 
     def _validate_stride(self) -> None:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from visual_foresight.predictor import compositor, separable, transformations
+from visual_foresight.predictor import compositor, glimpse, separable, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.blocks import (
     coarse_kernel,
@@ -69,6 +69,7 @@ class FastBackbone(layers.Layer):
         self._make_trunk()
         self._make_heads()
         self._make_robot()
+        self._make_glimpse()
         self.built = True
 
     # ---- variables --------------------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ class FastBackbone(layers.Layer):
     def _make_heads(self) -> None:
         config, last = self.config, self._last
         small = keras.initializers.RandomNormal(stddev=0.02, seed=7)
-        num_layers = compositor.num_layers(config, self.style)
+        num_layers = compositor.num_layers(config, self.style) - config.num_masks * config.moving_masks
         self.mask_head = self._convolution(last, _STEM**2 * num_layers, 1, kernel_initializer=small)
         bias = np.zeros((_STEM**2, num_layers), np.float32)
         bias[:, 0] = _PREVIOUS_MASK_BIAS
@@ -118,10 +119,11 @@ class FastBackbone(layers.Layer):
         seen = config.num_looks * (last + 2 + robot) + self._conditions
         self.kernel_hidden = self._dense(seen, _HIDDEN, activation="relu")
         self.kernel_hidden_2 = self._dense(_HIDDEN, _HIDDEN, activation="relu")
-        self.kernel_head = self._dense(_HIDDEN, per_image, kernel_initializer="zeros")
+        hidden = _HIDDEN + glimpse.NUM_HIDDEN * bool(config.glimpse)
+        self.kernel_head = self._dense(hidden, per_image, kernel_initializer="zeros")
         shifts = 4 if self.style.separable else per_image
         if self.style.separable:
-            self.shift_head = self._dense(_HIDDEN, shifts, kernel_initializer="zeros")
+            self.shift_head = self._dense(hidden, shifts, kernel_initializer="zeros")
         self.motion_head = self._dense(self._conditions, shifts * config.num_masks, kernel_initializer=small)
 
     def _make_robot(self) -> None:
@@ -141,6 +143,16 @@ class FastBackbone(layers.Layer):
         self.log_width = self.add_weight(
             name="log_width", shape=(_NUM_POSITIONS,), initializer="zeros", dtype="float32", autocast=False
         )
+
+    def _make_glimpse(self) -> None:
+        """Last of all, with the cuts, so that a predictor that grows has them behind what it had."""
+        config, self.glimpse = self.config, None
+        if config.moving_masks:
+            self.cut_head = self._convolution(self._last, _STEM**2 * config.num_masks, 1, kernel_initializer="zeros")
+        if not config.glimpse:
+            return
+        aspect = config.image_width / config.image_height
+        self.glimpse = glimpse.Glimpse(config.glimpse, self._last, aspect, dtype=self.dtype_policy)
 
     @property
     def _conditions(self) -> int:
@@ -195,10 +207,12 @@ class FastBackbone(layers.Layer):
         rows, columns = recurrent["first"].shape[1:3]
         block = frame.shape[1] // rows  # smaller than usual for a draft
         scene = space_to_depth(ops.cast(frame, self.compute_dtype), block)
-        points = maps = None
+        points = maps = seen = None
         if self.config.use_state:
             points = self._robot_points(ops.concatenate([robot_state[:, None], path], axis=1))
             maps = ops.cast(self._position_maps(points, rows, columns), self.compute_dtype)
+        if self.glimpse is not None:
+            seen = self.glimpse(frame, ops.reshape(points, (-1, _NUM_MOMENTS, _NUM_POSITIONS, 2))[:, :, 0])
         fine = self._encode(scene, maps, block) + recurrent["first"] + self.encode_memory(recurrent["fine"])
         if self.config.use_state:
             fine = fine + self._spread(self.condition_fine, conditions)
@@ -210,11 +224,13 @@ class FastBackbone(layers.Layer):
             features = features + self._spread(self.condition_last, conditions)
         features = ops.relu(features)
         features = ops.relu(features + self.refine(features))
+        scale = separable.DRAFT_SCALE if draft else 1
         outputs = HeadOutputs(
-            mask_logits=self._mask_logits(features, separable.DRAFT_SCALE if draft else 1),
+            mask_logits=self._mask_logits(self.mask_head, features, scale),
             generated=ops.sigmoid(self.colours)[None, None, None],
-            parameters=self._parameters(features, points, conditions),
+            parameters=self._parameters(features, points, conditions, seen),
             next_state=path[:, -1],
+            source_logits=self._mask_logits(self.cut_head, features, scale) if self.config.moving_masks else None,
         )
         return outputs, {"first": recurrent["first"], "fine": memory}
 
@@ -240,14 +256,14 @@ class FastBackbone(layers.Layer):
         kernel = ops.concatenate([for_scene, for_maps], axis=2)
         return ops.conv(ops.concatenate([scene, maps], axis=-1), kernel, padding="same") + bias
 
-    def _mask_logits(self, features: Any, scale: int) -> Any:
+    def _mask_logits(self, head: layers.Conv2D, features: Any, scale: int) -> Any:
         """[B, H/scale, W/scale, L], each the mean of those of the pixels it stands for."""
         block = _STEM // scale
         if scale == 1:
-            planes = self.mask_head(features)
+            planes = head(features)
         else:
-            kernel = mean_of_blocks(ops.cast(self.mask_head.kernel, self.compute_dtype), _STEM, block)
-            bias = mean_of_blocks(ops.cast(self.mask_head.bias, self.compute_dtype), _STEM, block)
+            kernel = mean_of_blocks(ops.cast(head.kernel, self.compute_dtype), _STEM, block)
+            bias = mean_of_blocks(ops.cast(head.bias, self.compute_dtype), _STEM, block)
             planes = ops.conv(features, kernel) + bias
         # By way of [B, L, H, W], as the compositor wants them: turned there and back, they are copied once less.
         return ops.transpose(depth_to_planes(planes, block), (0, 2, 3, 1))
@@ -307,7 +323,7 @@ class FastBackbone(layers.Layer):
             coarse = ops.relu(coarse + block(coarse))
         return coarse
 
-    def _parameters(self, features: Any, points: Any, conditions: Any) -> Any:
+    def _parameters(self, features: Any, points: Any, conditions: Any, glimpsed: glimpse.Seen | None) -> Any:
         """Raw parameters of the transformation, float32.
 
         Each transformed image looks at the place it moves (attention over the features), where that is as seen from
@@ -332,10 +348,17 @@ class FastBackbone(layers.Layer):
             numbers = [pooled, place] if points is None else [pooled, place, offsets]
             seen += [each[:, first : first + count] for each in numbers]
         hidden = self.kernel_hidden_2(self.kernel_hidden(ops.concatenate(seen, axis=-1)))
+        push = None
+        if glimpsed is not None:
+            pushed, push = self.glimpse.push(glimpsed, pooled[:, :count], place[:, :count])
+            hidden = ops.concatenate([hidden, pushed], axis=-1)
         parameters = self.kernel_head(hidden)  # [B, M, per image]
         motion = ops.reshape(self.motion_head(conditions), (-1, count, self.motion_head.units // count))
         if self.style.separable:
-            parameters = parameters + self._bumps(self.shift_head(hidden) + motion)
+            shifts = self.shift_head(hidden) + motion
+            if push is not None:
+                shifts = shifts + ops.pad(push, ((0, 0), (0, 0), (0, 2)))  # and no change of the deviations
+            parameters = parameters + self._bumps(shifts)
         else:
             parameters = parameters + motion
         return ops.reshape(parameters, (-1, count * parameters.shape[-1]))

@@ -1,4 +1,4 @@
-"""A larger predictor that begins as the same function as a trained smaller one.
+"""A larger predictor that begins as the same function as a trained smaller one, or with new masks.
 
 Chen, Goodfellow and Shlens 2016, "Net2Net" (arXiv:1511.05641). Differs from it: new units keep random weights of their
 own, and what reads them starts at zero, instead of units being doubled.
@@ -12,16 +12,18 @@ import numpy as np
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.predictor import VideoPredictor
 
-GROWING = ("detail", "num_looks")
+GROWING = ("detail", "num_looks", "glimpse", "moving_masks")
 """Fields of the config that may grow."""
 
 
 def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
     """The predictor with more units; it predicts the same until it is trained.
 
+    With `moving_masks` switched on it does not: the masks of moved layers begin anew, all else is kept.
+
     Args:
         predictor: of the `fast` backbone; one of another stays what it is.
-        config: its config, `detail` and `num_looks` as large or larger.
+        config: its config, `detail`, `num_looks` and `glimpse` as large or larger; a glimpse comes as a whole.
 
     Raises:
         ValueError: the config differs in another field, or something would shrink.
@@ -31,11 +33,33 @@ def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
         return predictor  # of any backbone
     policy = predictor.backbone.dtype_policy.name
     larger = VideoPredictor(config, predictor.statistics, predictor.metadata, dtype=policy)
-    old = {variable.path: variable for variable in predictor.backbone.variables}
     groups = {larger.backbone.to_fine.kernel.path: 4, larger.backbone.to_fine.bias.path: 4}
-    for variable, source in zip(larger.backbone.variables, old.values(), strict=True):
-        variable.assign(_grown(np.array(variable), np.array(source), groups.get(variable.path, 1)))
+    masks = {variable.path for variable in predictor.backbone.mask_head.variables}
+    renewed = config.moving_masks and not predictor.config.moving_masks
+    known = _parts(predictor)
+    for name, variables in _parts(larger).items():
+        # What there was none of before stays as initialised.
+        for variable, source in zip(variables, known[name], strict=True) if name in known else ():
+            values = np.array(source)
+            values = _of_known_layers(values, predictor) if renewed and source.path in masks else values
+            variable.assign(_grown(np.array(variable), values, groups.get(variable.path, 1)))
     return larger
+
+
+def _parts(predictor: VideoPredictor) -> dict[str, list]:
+    """The backbone's variables, those of parts that not every one has by themselves."""
+    parts = {name: getattr(predictor.backbone, name, None) for name in ("cut_head", "glimpse")}
+    found = {name: list(layer.variables) for name, layer in parts.items() if layer is not None}
+    paths = {variable.path for variables in found.values() for variable in variables}
+    return {"": [each for each in predictor.backbone.variables if each.path not in paths], **found}
+
+
+def _of_known_layers(weights: np.ndarray, predictor: VideoPredictor) -> np.ndarray:
+    """Of the mask head's weights [..., pixels * L] those of the layers that are not moved."""
+    num_layers = len(predictor.layer_names)
+    known = num_layers - predictor.config.num_masks
+    parts = weights.reshape(*weights.shape[:-1], -1, num_layers)[..., :known]
+    return parts.reshape(*weights.shape[:-1], -1)
 
 
 def _check(old: PredictorConfig, new: PredictorConfig) -> None:

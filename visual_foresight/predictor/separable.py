@@ -15,6 +15,8 @@ from keras import ops
 from visual_foresight.predictor.fusing import fuse_with_gradient
 
 _LARGEST_LOGIT = 30.0
+# Of a cut that is moved along: e^12 between what is wholly in and wholly out of it.
+CUT_STRENGTH = 6.0
 # Drafts, made for comparing futures, have so many times fewer rows and columns: frames, masks and maps.
 DRAFT_SCALE = 2
 
@@ -79,6 +81,28 @@ def move_rows(rows: Any, columns: Any, images: Any, padding: str, dtype: Any, sc
     moved = ops.matmul(down, images)  # [B, M*H, C*W]
     moved = ops.matmul(ops.reshape(moved, (-1, count, height * channels, width)), across)
     return ops.reshape(moved, (-1, count, height, channels, width))
+
+
+def moved_logits(moves: tuple[Any, Any], cuts: Any, padding: str, scale: int = 1) -> Any:
+    """Mask logits of the moved layers: what each cut out of the previous frame, where its kernel puts it down.
+
+    So a kernel decides where an object is, and an object that is drawn a pixel off is an error of that kernel. Masks
+    told at their destination say so again by themselves: the kernel then learns little from what is drawn.
+
+    Args:
+        moves: row and column taps, [B, M, K] each.
+        cuts: [B, H, W, M] of the type of the products, linear.
+        padding: "zero" or "edge".
+        scale: a pixel stands for so many rows and columns of those that taps count in.
+
+    Returns:
+        [B, H, W, M] of the type of the products, between minus and plus `CUT_STRENGTH`.
+    """
+    height, width = cuts.shape[1:3]
+    cuts = CUT_STRENGTH * ops.tanh(ops.transpose(cuts, (0, 3, 1, 2)))
+    down = banded_matrices(moves[0], height, padding, cuts.dtype, scale)
+    across = ops.transpose(banded_matrices(moves[1], width, padding, cuts.dtype, scale), (0, 1, 3, 2))
+    return ops.transpose(ops.matmul(ops.matmul(down, cuts), across), (0, 2, 3, 1))
 
 
 def compose(
