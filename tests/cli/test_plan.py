@@ -130,6 +130,13 @@ def test_calibrate_reports_rank_correlations(command, tmp_path):
     assert "rank correlation" in answer.out
 
 
+def test_calibrate_without_a_planning_method_is_refused(refused, tmp_path):
+    """Random actions have no costs to compare, and nothing is left in the folder."""
+    message = refused(*QUICK, "--method", "random", "zero", "--calibrate", "--output", tmp_path / "run")
+    assert "--calibrate compares costs of plans, and random, zero has none" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_deadlines_are_counted(command, tmp_path):
     """With a deadline that cannot be kept, every decision misses it and still does one iteration."""
     words = (*QUICK, "--episodes=1", "--method=true", "--deadline_ms=0.01", "--no_report", "--output", tmp_path)

@@ -152,7 +152,7 @@ def test_parts_can_be_grown_one_after_the_other(first, second):
 
 
 def test_moving_masks_keep_the_masks_of_what_is_not_moved():
-    """Of the old mask head the known layers' weights, whole; the cuts begin at zero, and so do the moved logits."""
+    """Of the old mask head the known layers' weights, whole; cuts and kernels of the moved ones begin anew."""
     small = predictor(glimpse=0)
     large = grow(small, dataclasses.replace(small.config, moving_masks=True))
     known = len(small.layer_names) - small.config.num_masks
@@ -160,6 +160,8 @@ def test_moving_masks_keep_the_masks_of_what_is_not_moved():
     old, new = (kernel.reshape(kernel.shape[2], 16, -1) for kernel in (old, new))
     np.testing.assert_array_equal(new, old[..., :known])
     assert not np.array(large.backbone.cut_head.kernel).any()
+    assert np.array(small.backbone.kernel_head.kernel).any() and not np.array(large.backbone.kernel_head.kernel).any()
+    np.testing.assert_array_equal(np.array(large.backbone.merge.kernel), np.array(small.backbone.merge.kernel))
 
 
 def test_a_cut_is_moved_by_the_kernel_that_moves_the_picture():

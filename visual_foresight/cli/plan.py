@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visual_foresight.benchmark.methods import METHODS
+from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
 from visual_foresight.cli import control
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ def run(args: argparse.Namespace) -> int:
     tasks, count = chosen_tasks(args)
     methods = list(dict.fromkeys(args.method or [args.simulator]))
     control.check_gradients(settings, methods)
+    if args.calibrate and not set(methods) & set(PLANNING_METHODS):
+        raise ValueError(
+            f"--calibrate compares costs of plans, and {', '.join(methods)} has none: add one of "
+            f"{', '.join(PLANNING_METHODS)} to --method"
+        )
     folder = Path(args.output)
     facts = {name: control.describe_model(args) if name == "learned" else {} for name in methods}
     protocol = describe(args.env, tasks, settings)

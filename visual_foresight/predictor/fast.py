@@ -349,7 +349,7 @@ class FastBackbone(layers.Layer):
             seen += [each[:, first : first + count] for each in numbers]
         hidden = self.kernel_hidden_2(self.kernel_hidden(ops.concatenate(seen, axis=-1)))
         push = None
-        if glimpsed is not None:
+        if self.glimpse is not None and glimpsed is not None:
             pushed, push = self.glimpse.push(glimpsed, pooled[:, :count], place[:, :count])
             hidden = ops.concatenate([hidden, pushed], axis=-1)
         parameters = self.kernel_head(hidden)  # [B, M, per image]

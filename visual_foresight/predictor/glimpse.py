@@ -23,6 +23,7 @@ _STEM = 2
 _CHANNELS = (48, 64, 32)
 NUM_HIDDEN = 128
 _LENGTH = 10.0  # lengths enter the network in this unit
+_CONTRAST = 4.0  # and colours, about their middle, multiplied by this: numbers about as large as 1
 # Added to the way, so that one of no length has a direction, too.
 _NUDGE = 1e-3
 
@@ -79,7 +80,7 @@ class Glimpse(layers.Layer):
         way = way * self.extent  # from the middle of the image
         origin, path = way[:, 0], ops.stop_gradient(way[:, 1:] - way[:, :1])
         axes = _axes(path[:, -1])
-        blocks = view(ops.cast(frame, self.compute_dtype), origin, axes) - 0.5
+        blocks = _CONTRAST * (view(ops.cast(frame, self.compute_dtype), origin, axes) - 0.5)
         for layer in self.convolutions:
             blocks = layer(blocks)
         flat = ops.reshape(blocks, (-1, self.picture_features.kernel.shape[0]))

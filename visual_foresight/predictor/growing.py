@@ -15,11 +15,14 @@ from visual_foresight.predictor.predictor import VideoPredictor
 GROWING = ("detail", "num_looks", "glimpse", "moving_masks")
 """Fields of the config that may grow."""
 
+_KERNELS = ("kernel_hidden", "kernel_hidden_2", "kernel_head", "shift_head", "motion_head")
+
 
 def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
     """The predictor with more units; it predicts the same until it is trained.
 
-    With `moving_masks` switched on it does not: the masks of moved layers begin anew, all else is kept.
+    With `moving_masks` switched on it does not: masks and kernels of moved layers begin anew, all else is kept. Kernels
+    that were trained beside masks told at their destination were tried: they stayed as they were, and read no glimpse.
 
     Args:
         predictor: of the `fast` backbone; one of another stays what it is.
@@ -38,8 +41,9 @@ def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
     renewed = config.moving_masks and not predictor.config.moving_masks
     known = _parts(predictor)
     for name, variables in _parts(larger).items():
-        # What there was none of before stays as initialised.
-        for variable, source in zip(variables, known[name], strict=True) if name in known else ():
+        if name not in known or (renewed and name in _KERNELS):
+            continue  # stays as initialised
+        for variable, source in zip(variables, known[name], strict=True):
             values = np.array(source)
             values = _of_known_layers(values, predictor) if renewed and source.path in masks else values
             variable.assign(_grown(np.array(variable), values, groups.get(variable.path, 1)))
@@ -47,8 +51,8 @@ def grow(predictor: VideoPredictor, config: PredictorConfig) -> VideoPredictor:
 
 
 def _parts(predictor: VideoPredictor) -> dict[str, list]:
-    """The backbone's variables, those of parts that not every one has by themselves."""
-    parts = {name: getattr(predictor.backbone, name, None) for name in ("cut_head", "glimpse")}
+    """The backbone's variables, those of parts that may be missing or begin anew by themselves."""
+    parts = {name: getattr(predictor.backbone, name, None) for name in ("cut_head", "glimpse", *_KERNELS)}
     found = {name: list(layer.variables) for name, layer in parts.items() if layer is not None}
     paths = {variable.path for variables in found.values() for variable in variables}
     return {"": [each for each in predictor.backbone.variables if each.path not in paths], **found}
