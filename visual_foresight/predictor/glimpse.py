@@ -2,8 +2,9 @@
 
 What a push does depends on the outline that the finger meets, on where it meets it, and on how far it goes. Seen from
 the finger, pushes in all places and directions of a picture are one and the same, so that a small network learns them
-from few examples: with 143,000 pushes 0.7 px off after a leap, where the same network without the turn, and the
-backbone that sees the whole picture at a quarter of its resolution, are 1.1 px off (docs/control.md, round 10).
+from few examples: told by the simulator where objects went, this one was 0.7 px off after a leap (novel objects 1.2)
+when it had seen 143,000 pushes a few times; a predictor is 1.1 (1.5) after hours. Told by pictures alone it learns far
+slower (docs/control.md, round 10).
 
 Source: the glimpses of Mnih et al. 2014 (arXiv:1406.6247), which are neither turned nor placed by the robot.
 Lengths are in units of 1/64 of the image's height: pixels at 64 rows.
