@@ -13,8 +13,9 @@ from visual_foresight.envs.primitives import Primitive, box, disc
 _COMPOUND_REACH = (0.030, 0.066)  # [m] from the body's middle to the farthest point
 _JOINTED_RADIUS = (0.034, 0.064)  # [m] from the middle of the area to the farthest point
 _ALIKE = 0.75  # share of their union that two outlines have in common, from which on one resembles the other
-_NUM_TURNS = 24
+_NUM_TURNS = 36
 _GRID_STEP = 0.0025  # [m] resolution at which outlines are compared
+_FINE_STEP = 0.0015  # [m] and at which their areas and middles are found
 _AREA = 0.0032  # [m^2] to which outlines are scaled before they are compared
 
 
@@ -126,13 +127,13 @@ def _inside(parts: Sequence[Primitive], points: np.ndarray) -> np.ndarray:
 def _covered(parts: Sequence[Primitive]) -> np.ndarray:
     """[N, 2] points of a grid that the outline covers."""
     reach = max(math.hypot(*part.position) + part.reach for part in parts)
-    axis = np.arange(-reach, reach + _GRID_STEP, _GRID_STEP)
+    axis = np.arange(-reach, reach + _FINE_STEP, _FINE_STEP)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     return grid[_inside(parts, grid)]
 
 
 def _area(parts: Sequence[Primitive]) -> float:
-    return len(_covered(parts)) * _GRID_STEP**2
+    return len(_covered(parts)) * _FINE_STEP**2
 
 
 def _middle(parts: Sequence[Primitive]) -> np.ndarray:
