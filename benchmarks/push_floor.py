@@ -22,13 +22,12 @@ import numpy as np
 from visual_foresight.envs import TrueSimulator
 from visual_foresight.envs.policies import make_policy
 from visual_foresight.envs.push import PushEnv
-from visual_foresight.envs.scene import SPLITS, Scene
+from visual_foresight.envs.scene import FRICTION, MASS, SPLITS, Scene
 from visual_foresight.envs.true_simulator import TrueStart
 from visual_foresight.report import versions
 from visual_foresight.video_files import write_text
 
 NUM_STEPS, STARTS, REPORTED = 21, range(0, 13, 3), (3, 6, 9)
-MASS, FRICTION = (0.08, 0.30), (0.40, 0.85)  # as scenes are drawn: kg, evenly in the logarithm; against the table
 BINS = {"2-5 px": (2.0, 5.0), "> 5 px": (5.0, math.inf)}
 
 

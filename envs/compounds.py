@@ -63,7 +63,7 @@ def jointed(rng: np.random.Generator, apart_from: Sequence[Sequence[Primitive]])
         parts = [box(float(rng.uniform(0.020, 0.042)), float(rng.uniform(0.010, 0.016)))]
         for _ in range(int(rng.choice(4, p=(0.15, 0.4, 0.3, 0.15))) + 1):
             parts.append(_joined(rng, parts))
-        middle = _middle(parts)
+        middle = _covered(parts).mean(axis=0)
         radius = max(math.dist(part.position, middle) + part.reach for part in parts)
         if _JOINTED_RADIUS[0] <= radius <= _JOINTED_RADIUS[1] and likeness(parts, apart_from) < _ALIKE:
             return parts
@@ -113,10 +113,11 @@ def _turned_outlines(others: tuple[tuple[Primitive, ...], ...]) -> np.ndarray:
 
 def _shown(parts: Sequence[Primitive], turn: tuple[tuple[float, float], tuple[float, float]]) -> np.ndarray:
     """[G] float32: 1 where the outline is, after it was moved to the middle, scaled to one area, and turned."""
-    scale = math.sqrt(_area(parts) / _AREA)
+    covered = _covered(parts)
+    scale = math.sqrt(len(covered) * _FINE_STEP**2 / _AREA)
     axis = np.arange(-0.07, 0.07, _GRID_STEP)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    points = scale * grid @ np.array(turn) + _middle(parts)
+    points = scale * grid @ np.array(turn) + covered.mean(axis=0)
     return _inside(parts, points).astype(np.float32)
 
 
@@ -130,11 +131,3 @@ def _covered(parts: Sequence[Primitive]) -> np.ndarray:
     axis = np.arange(-reach, reach + _FINE_STEP, _FINE_STEP)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     return grid[_inside(parts, grid)]
-
-
-def _area(parts: Sequence[Primitive]) -> float:
-    return len(_covered(parts)) * _FINE_STEP**2
-
-
-def _middle(parts: Sequence[Primitive]) -> np.ndarray:
-    return _covered(parts).mean(axis=0)

@@ -17,7 +17,7 @@ from visual_foresight.envs.shapes import (
     Primitive,
     Shape,
     sample_shape,
-)  # fmt: skip
+)
 
 BIN_HALF_SIZE = 0.25  # [m] inner half size of the square bin, along x and along y
 TIP_LIMIT = 0.236  # [m] how far the centre of the finger goes from the middle of the bin, along x and along y
@@ -40,8 +40,8 @@ _COLOURS = {
 }  # fmt: skip
 _TABLE_COLOURS = ((0.66, 0.54, 0.40), (0.16, 0.17, 0.19))  # as the renderer paints the bin and what is around it
 _COLOUR_GAP = 0.2  # of a varied colour to those of the table and of the novel objects
-_MASS = (0.08, 0.30)  # [kg], drawn evenly in its logarithm
-_FRICTION = (0.40, 0.85)  # against the table; lower values let an object glide on for centimetres
+MASS = (0.08, 0.30)  # [kg], drawn evenly in its logarithm
+FRICTION = (0.40, 0.85)  # against the table; lower values let an object glide on for centimetres
 _HEIGHT = (0.028, 0.040)  # [m]
 _GAP = 0.012  # [m] free space between two objects and between an object and the finger
 _WALL_GAP = 0.026  # [m] free space to the walls: the finger fits behind every object
@@ -251,8 +251,8 @@ def _sample_object(rng: np.random.Generator, split: str, colour: np.ndarray) -> 
     return SceneObject(
         shape=shape,
         height=float(rng.uniform(*_HEIGHT)),
-        mass=float(math.exp(rng.uniform(math.log(_MASS[0]), math.log(_MASS[1])))),
-        friction=float(rng.uniform(*_FRICTION)),
+        mass=float(math.exp(rng.uniform(math.log(MASS[0]), math.log(MASS[1])))),
+        friction=float(rng.uniform(*FRICTION)),
         colour=(red, green, blue),
         position=(0.0, 0.0),
         yaw=float(rng.uniform(-math.pi, math.pi)),

@@ -17,7 +17,7 @@ class HeadOutputs(NamedTuple):
             palette; None where the style has none (`compositor.num_painted`).
         parameters: raw output for the transformation, linear, of `transformations.parameter_shape(config, style)`.
         next_state: [B, S], normalised as the input states are.
-        source_logits: [B, H, W, M], what each transformed image cuts out of the previous frame; the cut is moved with
+        cut_logits: [B, H, W, M], what each transformed image cuts out of the previous frame; the cut is moved with
             it and is its mask. `mask_logits` are then those of the other L-M layers only. None: all masks are told
             where they end up.
     """
@@ -26,7 +26,7 @@ class HeadOutputs(NamedTuple):
     generated: Any
     parameters: Any
     next_state: Any
-    source_logits: Any = None
+    cut_logits: Any = None
 
 
 # A backbone is a final `keras.layers.Layer` that builds all its variables in its constructor, with

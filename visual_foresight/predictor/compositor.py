@@ -114,9 +114,9 @@ def composite(
 
 def _all_logits(outputs: HeadOutputs, moves: Any, style: Style, scale: int) -> Any:
     """[B, H, W, L] of the known layers and of the moved ones."""
-    if outputs.source_logits is None:
+    if outputs.cut_logits is None:
         return outputs.mask_logits
-    moved = separable.moved_logits(moves, outputs.source_logits, style.padding, scale)
+    moved = separable.moved_logits(moves, outputs.cut_logits, style.padding, scale)
     return ops.concatenate([outputs.mask_logits, moved], axis=-1)
 
 

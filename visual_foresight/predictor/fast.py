@@ -79,10 +79,7 @@ class FastBackbone(layers.Layer):
         layer.build((None, None, None, inputs))
         return layer
 
-    def _dense(self, inputs: int, units: int, **options: Any) -> layers.Dense:
-        layer = layers.Dense(units, **{"dtype": "float32", **options})
-        layer.build((None, inputs))
-        return layer
+    _dense = staticmethod(glimpse.dense)
 
     def _make_trunk(self) -> None:
         fine, coarse, last = self._fine, self._coarse, self._last
@@ -230,7 +227,7 @@ class FastBackbone(layers.Layer):
             generated=ops.sigmoid(self.colours)[None, None, None],
             parameters=self._parameters(features, points, conditions, seen),
             next_state=path[:, -1],
-            source_logits=self._mask_logits(self.cut_head, features, scale) if self.config.moving_masks else None,
+            cut_logits=self._mask_logits(self.cut_head, features, scale) if self.config.moving_masks else None,
         )
         return outputs, {"first": recurrent["first"], "fine": memory}
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import layers, ops
 
+from visual_foresight.predictor import separable
+
 _UNIT = 64
 # The glimpse: as wide as an object and as long as a leap and an object behind it; a little of what lies behind. Points
 # two pixels apart told as much as every pixel (0.74 and 0.70 px), and cost a quarter; drafts show no more.
@@ -64,11 +66,11 @@ class Glimpse(layers.Layer):
             convolutions.append(layer)
             inputs = channels
         self.convolutions = convolutions
-        self.picture_features = _dense((_SIDE // _STEM) ** 2 * inputs, num_features, dtype=self.dtype_policy)
-        self.way_features = _dense(_num_way(), num_features, use_bias=False)
-        self.hidden = _dense(num_features + num_pooled + 2, NUM_HIDDEN, activation=_leaky)
-        self.hidden_2 = _dense(NUM_HIDDEN, NUM_HIDDEN, activation=_leaky)
-        self.push_head = _dense(NUM_HIDDEN, 2, kernel_initializer="zeros")
+        self.picture_features = dense((_SIDE // _STEM) ** 2 * inputs, num_features, dtype=self.dtype_policy)
+        self.way_features = dense(_num_way(), num_features, use_bias=False)
+        self.hidden = dense(num_features + num_pooled + 2, NUM_HIDDEN, activation=_leaky)
+        self.hidden_2 = dense(NUM_HIDDEN, NUM_HIDDEN, activation=_leaky)
+        self.push_head = dense(NUM_HIDDEN, 2, kernel_initializer="zeros")
         self.built = True
 
     def call(self, frame: Any, way: Any) -> Seen:
@@ -132,7 +134,8 @@ def view(frame: Any, origin: Any, axes: Any) -> Any:
     return ops.reshape(colours, (-1, _SIDE // _STEM, _SIDE // _STEM, 3 * _STEM**2))
 
 
-def _dense(inputs: int, units: int, **options: Any) -> layers.Dense:
+def dense(inputs: int, units: int, **options: Any) -> layers.Dense:
+    """A dense layer with its variables made; float32 if nothing else is asked for."""
     layer = layers.Dense(units, **{"dtype": "float32", **options})
     layer.build((None, inputs))
     return layer
@@ -162,14 +165,10 @@ def _grid() -> np.ndarray:
 
 def _coarse(frame: Any) -> Any:
     """Means over blocks, so that points `_SPACING` apart leave nothing out; a draft is coarse already."""
-    rows, columns, channels = frame.shape[1:]
-    block = 1
-    while rows // (2 * block) >= _UNIT // _SPACING and rows % (2 * block) == columns % (2 * block) == 0:
-        block *= 2
-    if block == 1:
-        return frame
-    parts = ops.reshape(frame, (-1, rows // block, block, columns // block, block, channels))
-    return ops.mean(parts, axis=(2, 4))
+    scale = separable.DRAFT_SCALE
+    while frame.shape[1] // scale >= _UNIT // _SPACING and frame.shape[1] % scale == frame.shape[2] % scale == 0:
+        frame = separable.coarse_frames(frame)
+    return frame
 
 
 def sample(images: Any, points: Any) -> Any:
