@@ -99,6 +99,10 @@ class TrainingConfig:
     motion_weight: float = _option(0.0, OPTIMISATION, "pixels that move count 1 + this in the loss")
     motion_threshold: float = _option(0.08, OPTIMISATION, "a pixel moves when it changes by more than this, of 1")
     motion_dilation: int = _option(2, OPTIMISATION, "pixels this near to a moving one count as moving [px]")
+    follow_weight: float = _option(
+        0.0, OPTIMISATION, "weight of the distance [px] of maps from points followed through the true frames"
+    )
+    follow_points: int = _option(4, OPTIMISATION, "with follow_weight: points of a window, chosen where it changes")
     rollout_curriculum: tuple[int, ...] = _option(
         (), OPTIMISATION, "self-fed steps in each equal part of the training, e.g. 2,4,7,9; empty: all from the start"
     )
@@ -239,7 +243,8 @@ def _check_ranges(config: TrainingConfig) -> None:
         "stride": 1, "num_looks": 1, "validate_every": 1, "validation_batches": 1, "checkpoint_every": 1,
         "keep_checkpoints": 1, "steps_per_execution": 1, "early_stop_patience": 0, "limit_episodes": 0, "seed": 0,
         "glimpse": 0, "gradient_clip": 0, "state_weight": 0, "coarse_weight": 0, "motion_weight": 0,
-        "motion_threshold": 0, "motion_dilation": 0, "max_minutes": 0,
+        "motion_threshold": 0, "motion_dilation": 0, "follow_weight": 0, "follow_points": 1,
+        "max_minutes": 0,
     }  # fmt: skip
     for name, low in at_least.items():
         if getattr(config, name) < low:
@@ -280,6 +285,8 @@ def _check_combinations(config: TrainingConfig) -> None:
                 f"rollout_curriculum counts self-fed steps, from 0 to the predicted frames less 1, {largest} "
                 f"here; got {steps} in {config.rollout_curriculum}"
             )
+    if config.follow_weight and not config.use_state:
+        raise ValueError("follow_weight tells things from the robot by the robot's state: pass --use_state=1")
     if config.init_from and config.pretrained_model:
         raise ValueError("init_from and pretrained_model both name the weights to start from; pass one of them")
     if config.resume and config.overwrite:

@@ -14,6 +14,7 @@ import numpy as np
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ReadOptions, find_shards, read_shard
+from visual_foresight.lookalikes import Lookalikes
 from visual_foresight.pipeline import WindowSource, split_episodes
 from visual_foresight.statistics import Statistics
 from visual_foresight.train.config import TrainingConfig
@@ -137,7 +138,9 @@ def load_data(config: TrainingConfig) -> TrainingData:
     sample = _assemble(config, train, validation, notes)
     sizes = len(sample.statistics.action_mean), len(sample.statistics.state_mean)
     skip_bad = config.skip_bad or bool(loaded.short)
-    stream = StreamedWindows(config, name, shards[:num_train], sizes=sizes, skip_bad=skip_bad)
+    stream = StreamedWindows(
+        config, name, shards[:num_train], sizes=sizes, skip_bad=skip_bad, lookalikes=sample.train.lookalikes
+    )
     return replace(sample, train=stream, labels=())
 
 
@@ -222,6 +225,9 @@ def _assemble(
         "recorded_with": {name: first.metadata[name] for name in _RECORDER_NOTES if name in first.metadata},
         **_action_limits(first, train),
     }
+    if config.follow_weight:
+        varied["lookalikes"] = Lookalikes.of((episode for episode, _ in train), config.seed)
+        varied |= {"num_points": config.follow_points, "context": config.context_frames}
     held_out = WindowSource(_drained(validation), seed=config.seed + 1, **options)
     source = WindowSource(_drained(train), seed=config.seed, **options, **varied)
     return TrainingData(source, held_out, statistics, labels, facts)

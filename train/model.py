@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from visual_foresight.predictor.predictor import VideoPredictor
-from visual_foresight.train import loss
+from visual_foresight.train import following, loss
 from visual_foresight.train.config import TrainingConfig
 
 FIGURES = ("recon_cost", "state_cost", "psnr_pooled", "psnr", "copy_cost", "copy_psnr")
@@ -66,6 +66,7 @@ class TrainingModel(keras.Model):
         self._state_weight = config.state_weight
         self._motion = (config.motion_weight, config.motion_threshold, config.motion_dilation)
         self._coarse_weight = config.coarse_weight
+        self._follow_weight = config.follow_weight
         self._horizon = config.num_predicted
         self.step_means = StepMeans(config.num_predicted)
         self.built = True
@@ -84,11 +85,12 @@ class TrainingModel(keras.Model):
 
         Args:
             inputs: "frames" `[B, T, H, W, 3]` uint8 (or float in [0, 1]), "actions" `[B, T-1, A]`, "states"
-                `[B, T, S]` and, in training, "ground_truth" `[B, T-1]` bool.
+                `[B, T, S]` and, in training, "ground_truth" `[B, T-1]` bool and "points" `[B, P, 2]`
             training: whether to sample the truth and to respect `horizon`.
 
         Returns:
-            "image", "weighted", "state" and "copy" errors, each `[B, P]`.
+            "image", "weighted", "state" and "copy" errors, each `[B, P]`; the weighted one holds what points that
+            are followed through the true frames add.
         """
         length = self._context + self._horizon if training else inputs["frames"].shape[1]
         frames = inputs["frames"][:, :length]
@@ -98,9 +100,16 @@ class TrainingModel(keras.Model):
         states = ops.cast(inputs["states"][:, :length], "float32")
         sequence = {"frames": frames, "actions": inputs["actions"][:, : length - 1], "states": states}
         mask = inputs["ground_truth"][:, : length - 1] if training and "ground_truth" in inputs else None
+        now, points = self._context - 1, inputs.get("points") if training else None
+        if points is not None:
+            sequence["maps"] = following.point_maps(points, *frames.shape[2:4])
         predicted = self.predictor(sequence, ground_truth_mask=mask, training=training)
-        images = ops.cast(predicted["frames"][:, self._context - 1 :], "float32")
-        return self._errors(frames, states, images, predicted["states"][:, self._context - 1 :])
+        images = ops.cast(predicted["frames"][:, now:], "float32")
+        errors = self._errors(frames, states, images, predicted["states"][:, now:])
+        if points is not None:
+            distances = following.map_distances(frames[:, now:], points, predicted["maps"])
+            errors["weighted"] = errors["weighted"] + self._follow_weight * distances
+        return errors
 
     def _errors(self, frames: Any, states: Any, images: Any, guesses: Any) -> dict[str, Any]:
         truth = frames[:, self._context :]  # [B, P, H, W, 3]

@@ -14,6 +14,7 @@ import numpy as np
 from visual_foresight.episode import Episode
 from visual_foresight.gathering import Gathered
 from visual_foresight.leaps import jitter_colours, leap_lengths, leap_rows
+from visual_foresight.lookalikes import Lookalikes
 from visual_foresight.splits import split_episodes, split_files
 from visual_foresight.window_weights import WeightFn, contact_weights
 
@@ -50,6 +51,9 @@ class WindowSource:
             to stop anywhere; 0 for validation.
         colour_jitter: Largest change of each colour's gain and offset, drawn once for each window: a predictor that
             has seen other light and other colours does not mind them; 0 for validation.
+        lookalikes: Chooses "points" `[B, P, 2]` of a batch, which lie on things. None: no points.
+        num_points: P.
+        context: Frames given; points are chosen in the last one of them.
         memory_budget: Bytes that the frames may take; None means half of the machine's memory.
 
     Raises:
@@ -72,6 +76,9 @@ class WindowSource:
         stride: int = 1,
         shorten: float = 0.0,
         colour_jitter: float = 0.0,
+        lookalikes: Lookalikes | None = None,
+        num_points: int = 4,
+        context: int = 1,
         memory_budget: int | None = None,
     ) -> None:
         """Gather the episodes; see the class."""
@@ -93,6 +100,7 @@ class WindowSource:
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
         self.sequence_length, self.batch_size, self.seed = sequence_length, batch_size, seed
+        self.lookalikes, self._num_points, self._now = lookalikes, num_points, context - 1
         self._random_start, self._shuffle = start == "random", shuffle
         gathered = Gathered(sequence_length, memory_budget, weights, use_state)
         for index, episode in enumerate(episodes):
@@ -157,13 +165,17 @@ class WindowSource:
     def batch(self, index: int) -> dict[str, np.ndarray]:
         """Return batch `index`: frames `[B, T, H, W, 3]` uint8, actions `[B, T-1, A]`, states `[B, T, S]` float32.
 
-        With a stride J: N + 1 frames and states at the ends of N = (T-1) / J leaps, actions `[B, N, J, A]`.
+        With a stride J: N + 1 frames and states at the ends of N = (T-1) / J leaps, actions `[B, N, J, A]`. With
+        `lookalikes` also points `[B, P, 2]` float32 (row, column) in the last given frame, -1 where there is no thing.
         """
         episodes, starts = self.draws(index)
         first = self._offsets[episodes] + starts
         # A stream of its own, so that neither option changes which windows are drawn.
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, index, _OPTIONS_STREAM]))
         batch = self._leaps(rng, first) if self.stride > 1 else self._window(first)
+        if self.lookalikes is not None:  # which know true colours only
+            seen = batch["frames"][:, self._now :], batch["states"][:, self._now :]
+            batch["points"] = self.lookalikes.choose_points(*seen, self._num_points, rng)
         if self._colour_jitter:
             batch["frames"] = jitter_colours(batch["frames"], rng, self._colour_jitter)
         return batch

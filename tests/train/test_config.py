@@ -96,6 +96,9 @@ def test_words_become_values(words, field, value):
         ({"shorten": 1.5}, "shorten must lie between 0 and 1"),
         ({"colour_jitter": -0.1}, "colour_jitter must lie between"),
         ({"coarse_weight": -1.0}, "coarse_weight must be at least 0"),
+        ({"follow_weight": -1.0}, "follow_weight must be at least 0"),
+        ({"follow_points": 0}, "follow_points must be at least 1"),
+        ({"follow_weight": 0.1, "use_state": False}, "pass --use_state=1"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(fields, message):

@@ -110,6 +110,21 @@ def test_batches_resume_at_any_iteration_with_their_masks(shards):
     assert whole[0]["ground_truth"].sum() == 4 * 4 and whole[23]["ground_truth"].sum() == 2 * 4
 
 
+@pytest.mark.parametrize("cache_gb", [1.0, 3e-5])
+def test_points_are_chosen_in_memory_and_from_the_stream_and_resume(shards, cache_gb):
+    config = configure(
+        shards, train_val_split=0.75, schedsamp_k=-1, follow_weight=0.01, follow_points=3, cache_gb=cache_gb
+    )
+    data = load_data(config)
+    assert isinstance(data.train, StreamedWindows) == (cache_gb < 1)
+    whole = take(training_batches(data.train, config, 0), 6)
+    assert whole[0]["points"].shape == (4, 3, 2)
+    assert any((batch["points"] >= 0).any() for batch in whole)
+    for first, second in zip(whole[4:], take(training_batches(data.train, config, 4), 2), strict=True):
+        np.testing.assert_array_equal(first["points"], second["points"])
+    assert "points" not in validation_batches(data.validation, 1)[0]
+
+
 def test_validation_batches_are_the_same_ones_and_no_more_than_there_is(shards):
     data = load_data(configure(shards, train_val_split=0.75))
     batches = validation_batches(data.validation, 8)

@@ -72,6 +72,47 @@ def test_coarse_errors_are_charged_with_their_weight_and_leave_the_figures_alone
     np.testing.assert_allclose(found["weighted"], plain["image"] + 2.5 * coarse, rtol=1e-4)
 
 
+@pytest.mark.parametrize("backbone", ["seed", "fast"])
+def test_followed_points_are_charged_with_their_weight_in_training_alone(backbone):
+    """The maps begin on the last given frame; what they add is `follow_weight` times their distances."""
+    from visual_foresight.train import following
+
+    model, batch = make(follow_weight=0.5, backbone=backbone)
+    points = np.array([[[5, 6], [9, 9]], [[-1, -1], [-1, -1]], [[8, 3], [4, 4]]], np.float32)
+    frames = to_float(batch["frames"])
+    maps = following.point_maps(points, 16, 16)
+    sequence = {"frames": frames, "actions": batch["actions"], "states": batch["states"], "maps": maps}
+    predicted = model.predictor(sequence, training=True)["maps"]
+    assert predicted.shape == (3, 3, 16, 16, 2)
+    expected = np.asarray(following.map_distances(frames[:, 1:], points, predicted))
+    assert (expected[0] > 0).any() and not expected[1].any()
+    with_points, without = (
+        errors(model, {**batch, "points": points}, training=True),
+        errors(model, batch, training=True),
+    )
+    np.testing.assert_allclose(with_points["weighted"], without["weighted"] + 0.5 * expected, rtol=1e-4, atol=1e-6)
+    for name in ("image", "state", "copy"):
+        np.testing.assert_array_equal(with_points[name], without[name])
+    np.testing.assert_array_equal(
+        errors(model, {**batch, "points": points})["weighted"], errors(model, batch)["weighted"]
+    )
+
+
+def test_followed_points_move_the_weights_that_move_maps():
+    """One step of training with points and without them differ in the kernels' head."""
+    import keras
+
+    def trained(points):
+        model, batch = make(follow_weight=0.5)
+        model.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
+        model.fit({**batch, "points": points}, batch_size=3, epochs=1, verbose=0, shuffle=False)
+        return [np.asarray(variable) for variable in model.predictor.backbone.kernel_head.trainable_variables]
+
+    points = np.array([[[5, 6]], [[9, 9]], [[8, 3]]], np.float32)
+    some, none = trained(points), trained(np.full_like(points, -1))
+    assert any(np.abs(one - other).max() > 1e-7 for one, other in zip(some, none, strict=True))
+
+
 def test_validation_never_sees_the_truth_that_training_sees():
     model, batch = make()
     truth = np.ones((3, 4), bool)

@@ -10,10 +10,9 @@ import numpy as np
 from keras import ops
 
 from visual_foresight import backend
-from visual_foresight.predictor import compositor
+from visual_foresight.predictor import compositor, sequences
 from visual_foresight.predictor.backbone import create_backbone
 from visual_foresight.predictor.config import PredictorConfig
-from visual_foresight.predictor.inputs import check_sequence
 from visual_foresight.predictor.predictions import Prediction, StepPrediction
 from visual_foresight.statistics import Statistics
 
@@ -241,13 +240,15 @@ class VideoPredictor(keras.Model):
 
         Args:
             inputs: "frames" [B, T, H, W, 3] float32 in [0, 1], "actions" [B, T-1 or T, A], "states" [B, T, S]. With a
-                stride of J > 1: the frames and states at the ends of leaps, and "actions" [B, T-1, J, A].
+                stride of J > 1: the frames and states at the ends of leaps, and "actions" [B, T-1, J, A]. Perhaps
+                "maps" [B, H, W, P], designated pixels on the last of the `context_frames`.
             ground_truth_mask: bool [B, T-1]; True feeds the true frame to that example at that step (frame t at
                 step t); entries inside the context have no effect. None: never after the context.
             training: whether this is a training step.
 
         Returns:
-            {"frames": [B, T-1, H, W, 3], "states": [B, T-1, S]}; index t predicts input t + 1.
+            {"frames": [B, T-1, H, W, 3], "states": [B, T-1, S]}; index t predicts input t + 1. Where maps were given,
+            also "maps" [B, N, H, W, P] of the N steps after the context.
         """
         frames, actions, states = inputs["frames"], inputs["actions"], inputs["states"]
         carry = self.initial_carry(frames[:, 0], states[:, 0])
@@ -255,15 +256,21 @@ class VideoPredictor(keras.Model):
             carry["recurrent"] = self.backbone.unrolled_start()
         frame, state = frames[:, 0], states[:, 0]
         predictions: list[StepPrediction] = []
+        now, maps = self.config.context_frames - 1, None
         for time in range(frames.shape[1] - 1):
             if predictions:
                 frame, state = self._feed(inputs, predictions[-1], time, ground_truth_mask)
-            carry, prediction = self.step(carry, frame, actions[:, time], state, training=training)
+                maps = predictions[-1].maps
+            maps = inputs.get("maps") if time == now else maps
+            carry, prediction = self.step(carry, frame, actions[:, time], state, maps, training=training)
             predictions.append(prediction)
-        return {
+        sequence = {
             "frames": ops.stack([prediction.frame for prediction in predictions], axis=1),
             "states": ops.stack([prediction.state for prediction in predictions], axis=1),
         }
+        if maps is not None:
+            sequence["maps"] = ops.stack([prediction.maps for prediction in predictions[now:]], axis=1)
+        return sequence
 
     def _feed(self, inputs: Mapping[str, Any], last: StepPrediction, time: int, mask: Any) -> tuple[Any, Any]:
         """Frame and state that step `time` (at least 1) sees."""
@@ -296,45 +303,14 @@ class VideoPredictor(keras.Model):
             ValueError: a wrong shape, range or length, or a value that is not finite.
             TypeError: an array of the wrong type.
         """
-        count = self.config.context_frames if context_frames is None else context_frames
-        frames, actions, states = check_sequence(frames, actions, states, count, self.config)
+        return sequences.predict_frames(self, frames, actions, states, context_frames)
+
+    @property
+    def compiled_step(self) -> Any:
+        """(carry, frame, action, state) to the next carry, frame and state: `step` without maps, compiled once."""
         if self._compiled_step is None:
             self._compiled_step = backend.compile_function(self._next, model=self)
-        if self.config.stride > 1:
-            return self._predict_leaps(frames, actions, states, count)
-        carry = self.initial_carry(frames[:, 0], states[:, 0])
-        frame, state = frames[:, 0], states[:, 0]
-        predicted_frames, predicted_states = [], []
-        for time in range(frames.shape[1] - 1):
-            if 0 < time < count:
-                frame = frames[:, time]
-                state = states[:, time] if self.backbone.state_feedback == "context" else state
-            inputs = [ops.convert_to_tensor(array, "float32") for array in (frame, actions[:, time], state)]
-            carry, frame, state = self._compiled_step(carry, *inputs)
-            predicted_frames.append(ops.convert_to_numpy(frame))
-            predicted_states.append(ops.convert_to_numpy(state))
-        return Prediction(np.stack(predicted_frames, axis=1), np.stack(predicted_states, axis=1))
-
-    def _predict_leaps(self, frames: np.ndarray, actions: np.ndarray, states: np.ndarray, count: int) -> Prediction:
-        """Every frame from the start of its leap; leaps follow one another from the last context frame on."""
-        stride, batch = self.config.stride, len(frames)
-        predicted_frames, predicted_states = [], []
-        block = np.zeros((batch, stride, actions.shape[2]), np.float32)
-        frame, state, carry, position = frames[:, 0], states[:, 0], None, 0
-        for time in range(frames.shape[1] - 1):
-            if time < count:  # begin anew from the true frame
-                frame, state, position = frames[:, time], states[:, time], 0
-                carry = self.initial_carry(frame, state)
-            block *= position > 0
-            block[:, position] = actions[:, time]
-            inputs = [ops.convert_to_tensor(array, "float32") for array in (frame, block, state)]
-            following, seen, moved = self._compiled_step(carry, *inputs)
-            predicted_frames.append(ops.convert_to_numpy(seen))
-            predicted_states.append(ops.convert_to_numpy(self.robot_path(*inputs[1:]))[:, position])
-            position += 1
-            if position == stride:
-                carry, frame, state, position = following, seen, moved, 0
-        return Prediction(np.stack(predicted_frames, axis=1), np.stack(predicted_states, axis=1))
+        return self._compiled_step
 
     def _next(self, carry: dict[str, Any], frame: Any, action: Any, state: Any) -> tuple[dict[str, Any], Any, Any]:
         carry, prediction = self.step(carry, frame, action, state)
