@@ -3,8 +3,8 @@
 A frame of the wrong colours says little about how far an object was pushed: drawn a pixel beside its place it costs
 next to nothing, blurred it costs less. But the true next frame is there, and a predictor that is a pixel or two off is
 a good guess of where to look in it. So the patch around a point is registered: turned and shifted, from the
-predictor's guess on, until it lies on the next frame. Where that succeeds, the place is known to 0.2 px, and the
-predictor is told how far its map of that point lies beside it.
+predictor's guess on, until it lies on the next frame. Half of the points of pushed objects are then known to 0.2 px
+(`benchmarks/followed_points.py`), and the predictor is told how far its maps of these lie beside.
 
 Source: B. D. Lucas and T. Kanade, "An iterative image registration technique", IJCAI 1981, with rotation, and with the
 weights of Geman and McClure against what hides a part of the patch.
@@ -32,8 +32,8 @@ _RIDGE = 1e-3
 _SOFTENING = 0.05  # of a distance at its zero [px^2]
 
 
-# A place is believed where the patch is as like as this (of 1) to what it was (57 % of places of pushed objects,
-# wrong by 0.2 px in the mean) and holds as firmly; an even table does not.
+# A place is believed where the patch is as like as this (of 1) to what it was, and holds as firmly; an even table
+# does not.
 _MOST_DOUBT, _LEAST_TEXTURE = 0.3, 2e-3
 # Farther than this from the guess [px] it is no correction but another thing.
 _FARTHEST = 4.0
@@ -62,17 +62,21 @@ def map_distances(frames: Any, points: Any, maps: Any) -> Any:
     places, means = points, points
     distances = []
     for step in range(maps.shape[1]):
-        guessed = _means(maps[:, step])
+        guessed = mean_places(maps[:, step])
         guess = places + guessed - means
         found, doubt, texture = register(frames[:, step], frames[:, step + 1], places, guess)
-        far = ops.sum(ops.square(found - guess), axis=-1) > _FARTHEST**2
-        sure = (doubt < _MOST_DOUBT) & (texture > _LEAST_TEXTURE) & ops.logical_not(far)
-        weight = ops.where(sure, weight, 0.0)
+        weight = ops.where(believed(found, guess, doubt, texture), weight, 0.0)
         distance = _expected_distances(maps[:, step], found)
         total = ops.mean(ops.sum(weight, axis=1))
         distances.append(ops.sum(weight * distance, axis=1) / (total + 1e-3))
         places, means = found, guessed
     return ops.stack(distances, axis=1)
+
+
+def believed(places: Any, guesses: Any, doubt: Any, texture: Any) -> Any:
+    """[B, P] bool: which of the places that `register` found from these guesses are certain enough to teach."""
+    near = ops.sum(ops.square(places - guesses), axis=-1) <= _FARTHEST**2
+    return (doubt < _MOST_DOUBT) & (texture > _LEAST_TEXTURE) & near
 
 
 def register(before: Any, after: Any, points: Any, guesses: Any) -> tuple[Any, Any, Any]:
@@ -190,7 +194,7 @@ def _weakest(slopes: Any, weights: Any) -> Any:
     return (first + second) / 2 - ops.sqrt(ops.square(first - second) / 4 + ops.square(both))
 
 
-def _means(maps: Any) -> Any:
+def mean_places(maps: Any) -> Any:
     """[B, P, 2]: the mean places of maps [B, H, W, P]."""
     rows, columns = (ops.arange(size, dtype="float32") for size in maps.shape[1:3])
     return ops.stack([ops.einsum("bhwp,h->bp", maps, rows), ops.einsum("bhwp,w->bp", maps, columns)], axis=-1)

@@ -28,7 +28,8 @@ class RegretJudge:
 
     def __init__(self, predictor: VideoPredictor, bank: str) -> None:
         """Read the bank, and refuse one that does not fit before anything is trained."""
-        self._bank = Bank.load(bank).smaller(NUM_SCENES, NUM_SEQUENCES)
+        whole = Bank.load(bank)
+        self._bank = whole.smaller(min(NUM_SCENES, whole.num_scenes), min(NUM_SEQUENCES, whole.num_sequences))
         self._bank.require_match(predictor)
         self._simulator = LearnedSimulator(predictor)
 

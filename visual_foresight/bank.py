@@ -122,10 +122,15 @@ class Bank:
         """The first scenes, and sequences spread evenly over each scene's; None keeps all.
 
         Raises:
-            ValueError: less than one scene or two sequences.
+            ValueError: less than one scene or two sequences, or more than there are.
         """
-        scenes = self.num_scenes if num_scenes is None else min(num_scenes, self.num_scenes)
-        count = self.num_sequences if num_sequences is None else min(num_sequences, self.num_sequences)
+        scenes = self.num_scenes if num_scenes is None else num_scenes
+        count = self.num_sequences if num_sequences is None else num_sequences
+        if scenes > self.num_scenes or count > self.num_sequences:
+            raise ValueError(
+                f"the bank holds {self.num_scenes} scenes with {self.num_sequences} sequences each; "
+                f"{scenes} and {count} were asked for"
+            )
         if scenes < 1 or count < 2:
             raise ValueError(f"a bank keeps at least 1 scene and 2 sequences, got {num_scenes} and {num_sequences}")
         chosen = np.linspace(0, self.num_sequences - 1, count).round().astype(int)

@@ -141,6 +141,7 @@ def test_tip_homography_is_the_environment_s_tip_pixel(environment):
         (["--planner=cme"], "cme"),
         (["--episodes=0"], "--episodes must be at least 1"),
         (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 9"),
+        (["--elites=30", "--candidates=20"], "--elites 30 are the best of --candidates 20"),
         (["--seed=-1"], "--seed must not be negative"),
         (["--preset=push_fats"], "unknown preset 'push_fats'"),
         (["--preset=no/such/folder"], "no/such/folder"),
@@ -162,6 +163,7 @@ def test_demo_refuses_wrong_input(words, message, command, tmp_path):
         (["--env=CartPole-v1"], "CartPole-v1 has no pushing tasks"),
         (["--tasks=no_such.json"], "no task set at no_such.json"),
         (["--tasks=demo-v1", "--episodes=100000"], "100000 were asked for"),
+        (["--simulator=true", "--method", "learned"], "--simulator true is --method true"),
     ],
 )
 def test_plan_refuses_wrong_input(words, message, refused):

@@ -269,6 +269,8 @@ def test_a_smaller_bank_keeps_scenes_and_spreads_sequences():
     assert small.sha256 != bank.sha256
     with pytest.raises(ValueError, match="at least 1 scene and 2 sequences"):
         bank.smaller(1, 1)
+    with pytest.raises(ValueError, match="16 sequences each; 2 and 17 were asked for"):
+        bank.smaller(2, 17)
 
 
 def trained(folder, **changes):

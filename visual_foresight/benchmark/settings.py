@@ -79,6 +79,11 @@ def check_settings(settings: ControlSettings) -> None:
         value = getattr(settings, name)
         if value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
+    if settings.elites > settings.candidates:
+        raise ValueError(
+            f"--elites {settings.elites} are the best of --candidates {settings.candidates}: pass fewer elites or more "
+            "candidates"
+        )
     if settings.replan_interval > settings.horizon:
         raise ValueError(f"--replan_interval {settings.replan_interval} exceeds --horizon {settings.horizon}")
     if settings.seed < 0:

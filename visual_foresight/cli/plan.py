@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     shifts = chosen_shifts(args.shift)
     tasks, count = chosen_tasks(args)
     methods = list(dict.fromkeys(args.method or [args.simulator]))
+    if args.simulator == "true" and "true" not in methods:
+        raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
     control.check_gradients(settings, methods)
     if args.calibrate and not set(methods) & set(PLANNING_METHODS):
         raise ValueError(
