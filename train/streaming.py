@@ -54,7 +54,7 @@ class StreamedWindows:
 
         import_tensorflow()
         self._config, self._format, self._files = config, format, list(files)
-        self._sizes, self._skip_bad, self._lookalikes = sizes, skip_bad, lookalikes
+        self._sizes, self._skip_bad, self.lookalikes = sizes, skip_bad, lookalikes
         self.batch_size = config.batch_size
 
     @property
@@ -83,7 +83,7 @@ class StreamedWindows:
             skip_batches=start_index,
             skip_bad=self._skip_bad,
         )
-        if config.stride == 1 and not config.colour_jitter and self._lookalikes is None:
+        if config.stride == 1 and not config.colour_jitter and self.lookalikes is None:
             return windows
         return self._varied(windows, start_index)
 
@@ -93,7 +93,7 @@ class StreamedWindows:
 
         tensorflow, config = import_tensorflow(), self._config
         given = ("frames", "actions", "states")
-        names = given if self._lookalikes is None else (*given, "points")
+        names = given if self.lookalikes is None else (*given, "points")
 
         @counted
         def vary(index: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -102,10 +102,10 @@ class StreamedWindows:
             if config.stride > 1:
                 lengths = leap_lengths(rng, len(values[0]), config.num_fed, config.stride, config.shorten)
                 batch = to_leaps(batch, lengths, config.stride)
-            if self._lookalikes is not None:  # which know true colours only
+            if self.lookalikes is not None:  # which know true colours only
                 now = config.context_frames - 1
                 seen = batch["frames"][:, now:], batch["states"][:, now:]
-                batch["points"] = self._lookalikes.choose_points(*seen, config.follow_points, rng)
+                batch["points"] = self.lookalikes.choose_points(*seen, config.follow_points, rng)
             if config.colour_jitter:
                 batch["frames"] = jitter_colours(batch["frames"], rng, config.colour_jitter)
             return tuple(batch[name] for name in names)
