@@ -11,8 +11,9 @@ from visual_foresight.predictor.predictor import VideoPredictor
 from visual_foresight.train import following, loss
 from visual_foresight.train.config import TrainingConfig
 
-FIGURES = ("recon_cost", "state_cost", "psnr_pooled", "psnr", "copy_cost", "copy_psnr")
-"""Rows of the per-step means. `psnr_pooled` is the original's: of the batch's pooled error, not a mean of PSNRs."""
+FIGURES = ("recon_cost", "state_cost", "psnr_pooled", "psnr", "copy_cost", "copy_psnr", "follow_distance")
+"""Rows of the per-step means. `psnr_pooled` is the original's: of the batch's pooled error, not a mean of PSNRs.
+`follow_distance` [px] is NaN where no points are followed."""
 
 
 class StepMeans(keras.metrics.Metric):
@@ -90,7 +91,8 @@ class TrainingModel(keras.Model):
 
         Returns:
             "image", "weighted", "state" and "copy" errors, each `[B, P]`; the weighted one holds what points that
-            are followed through the true frames add.
+            are followed through the true frames add. With
+            such points also "follow" `[B, P]`, their distances [px].
         """
         length = self._context + self._horizon if training else inputs["frames"].shape[1]
         frames = inputs["frames"][:, :length]
@@ -109,6 +111,7 @@ class TrainingModel(keras.Model):
         if points is not None:
             distances = following.map_distances(frames[:, now:], points, predicted["maps"])
             errors["weighted"] = errors["weighted"] + self._follow_weight * distances
+            errors["follow"] = distances
         return errors
 
     def _errors(self, frames: Any, states: Any, images: Any, guesses: Any) -> dict[str, Any]:
@@ -148,6 +151,7 @@ class TrainingModel(keras.Model):
             ops.mean(loss.psnr(image), axis=0),
             ops.mean(copy, axis=0),
             ops.mean(loss.psnr(copy), axis=0),
+            ops.mean(y_pred["follow"], axis=0) if "follow" in y_pred else ops.full_like(pooled, float("nan")),
         )
         self.step_means.update_state(ops.stack(rows, axis=0))
         return self.get_metrics_result()

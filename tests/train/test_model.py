@@ -93,6 +93,14 @@ def test_followed_points_are_charged_with_their_weight_in_training_alone(backbon
     np.testing.assert_allclose(with_points["weighted"], without["weighted"] + 0.5 * expected, rtol=1e-4, atol=1e-6)
     for name in ("image", "state", "copy"):
         np.testing.assert_array_equal(with_points[name], without[name])
+    np.testing.assert_allclose(with_points["follow"], expected, rtol=1e-4, atol=1e-6)
+    for found in (with_points, without):
+        model.step_means.reset_state()
+        model.compute_metrics(None, None, found)
+        figures = summarise({"loss": 0.0, "step_means": np.asarray(model.step_means.result())})
+        assert figures.get("follow_distance") == (
+            None if found is without else pytest.approx(expected.mean(), rel=1e-4)
+        )
     np.testing.assert_array_equal(
         errors(model, {**batch, "points": points})["weighted"], errors(model, batch)["weighted"]
     )

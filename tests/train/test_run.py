@@ -183,9 +183,10 @@ def make_callback(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_with_batch_and_episodes_named(tmp_path):
     from visual_foresight.train import TrainingDivergedError
+    from visual_foresight.train.model import FIGURES
 
     callback, data = make_callback(tmp_path)
-    steps = np.full((6, 2), 0.5)
+    steps = np.full((len(FIGURES), 2), 0.5)
     callback.on_train_batch_end(0, {"loss": 0.5, "step_means": steps})
     assert callback.progress.iteration == 21
     with pytest.raises(
