@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from visual_foresight.predictor import compositor
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.predictor import VideoPredictor
 from visual_foresight.predictor.transformations import SEED_STYLE, Style, parameter_shape
 
 HEIGHT, WIDTH = 16, 24
@@ -128,3 +129,35 @@ def test_first_frame_brings_back_the_first_map():
     )
     np.testing.assert_allclose(np.asarray(result.maps), first, atol=1e-5)
     np.testing.assert_allclose(np.asarray(result.frame), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["seed", "fast"])
+def test_an_unrolled_sequence_moves_maps_as_its_steps_do(backbone):
+    """Maps given to a whole sequence begin on the last given frame, and go where `step` takes them."""
+    config = PredictorConfig(
+        backbone=backbone, num_masks=2, image_height=16, image_width=16, action_size=2, state_size=2, width=0.25
+    )
+    predictor = VideoPredictor(config)
+    rng = np.random.default_rng(0)
+    frames = rng.random((2, 5, 16, 16, 3)).astype(np.float32)
+    actions, states = rng.normal(size=(2, 4, 2)).astype(np.float32), rng.normal(size=(2, 5, 2)).astype(np.float32)
+    maps = rng.random((2, 16, 16, 3)).astype(np.float32)
+    maps /= maps.sum(axis=(1, 2), keepdims=True)
+    sequence = {"frames": frames, "actions": actions, "states": states}
+    found = predictor({**sequence, "maps": maps})
+    np.testing.assert_array_equal(found["frames"], predictor(sequence)["frames"])
+    assert "maps" not in predictor(sequence)
+    carry = predictor.initial_carry(frames[:, 0], states[:, 0])
+    if hasattr(predictor.backbone, "unrolled_start"):
+        carry["recurrent"] = predictor.backbone.unrolled_start()
+    frame, state, expected = frames[:, 0], states[:, 0], []
+    for time in range(4):
+        if time == 1:  # the second given frame
+            frame = frames[:, 1]
+            state = states[:, 1] if predictor.backbone.state_feedback == "context" else state
+        carry, prediction = predictor.step(carry, frame, actions[:, time], state, maps if time >= 1 else None)
+        frame, state = prediction.frame, prediction.state
+        if time >= 1:
+            maps = prediction.maps
+            expected.append(np.asarray(maps))
+    np.testing.assert_allclose(found["maps"], np.stack(expected, axis=1), atol=1e-6)

@@ -90,12 +90,12 @@ def composite(
     moves = transformations.operators(outputs.parameters, config, style)
     layers = _known_layers(outputs, frame, first_frame, config, style)
     known = None if maps is None else _known_maps(maps, first_maps, config, style)
-    logits = _all_logits(outputs, moves, style, separable.DRAFT_SCALE if draft else 1)
+    planes = _planes(outputs, moves, style, separable.DRAFT_SCALE if draft else 1)
     if style.separable:
-        masks = _masks(logits, style)  # computed only where somebody reads them: graphs leave out what nobody does
+        masks = _masks(planes, style)  # computed only where somebody reads them: graphs leave out what nobody does
         next_frame, next_maps = separable.compose(
             moves,
-            logits,
+            planes,
             layers,
             known,
             style.padding,
@@ -104,20 +104,21 @@ def composite(
         )
     elif config.transformation == "cdna":
         next_frame, next_maps, masks = tapped.compose(
-            moves, logits, layers, known, padding=style.padding, rectified=style.relu_masks
+            moves, outputs.mask_logits, layers, known, padding=style.padding, rectified=style.relu_masks
         )
     else:
-        masks = _masks(logits, style)
+        masks = _masks(planes, style)
         next_frame, next_maps = _compose(moves, masks, layers, known, config, style)
     return Composite(next_frame, None if maps is None else normalise_maps(next_maps, maps), masks)
 
 
-def _all_logits(outputs: HeadOutputs, moves: Any, style: Style, scale: int) -> Any:
-    """[B, H, W, L] of the known layers and of the moved ones."""
+def _planes(outputs: HeadOutputs, moves: Any, style: Style, scale: int) -> Any:
+    """[B, L, H, W]: mask logits of the known layers and of the moved ones."""
+    planes = ops.transpose(outputs.mask_logits, (0, 3, 1, 2))
     if outputs.cut_logits is None:
-        return outputs.mask_logits
+        return planes
     moved = separable.moved_logits(moves, outputs.cut_logits, style.padding, scale)
-    return ops.concatenate([outputs.mask_logits, moved], axis=-1)
+    return ops.concatenate([planes, moved], axis=1)
 
 
 def _at(height: int, images: Any, coarsen: Callable[[Any], Any]) -> Any:
@@ -125,9 +126,9 @@ def _at(height: int, images: Any, coarsen: Callable[[Any], Any]) -> Any:
     return images if images is None or images.shape[1] in (1, height) else coarsen(images)
 
 
-def _masks(logits: Any, style: Style) -> Any:
+def _masks(planes: Any, style: Style) -> Any:
     """[B, H, W, L] float32."""
-    return ops.transpose(separable.layer_shares(logits, style.relu_masks), (0, 2, 3, 1))
+    return ops.transpose(separable.layer_shares(planes, style.relu_masks), (0, 2, 3, 1))
 
 
 def _known_layers(outputs: HeadOutputs, frame: Any, first_frame: Any, config: PredictorConfig, style: Style) -> list:

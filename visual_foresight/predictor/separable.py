@@ -22,8 +22,8 @@ DRAFT_SCALE = 2
 
 
 def layer_shares(logits: Any, rectified: bool = False) -> Any:
-    """Softmax over the layers, masks first: [B, H, W, L] of any float type to [B, L, H, W] float32."""
-    logits = ops.cast(ops.transpose(logits, (0, 3, 1, 2)), "float32")
+    """Softmax over the layers: [B, L, H, W] of any float type to the same in float32."""
+    logits = ops.cast(logits, "float32")
     if rectified:
         logits = ops.relu(logits)
     # Written out: over an axis that is not the last one, CPU kernels of exp and sum vectorise over pixels.
@@ -96,13 +96,13 @@ def moved_logits(moves: tuple[Any, Any], cuts: Any, padding: str, scale: int = 1
         scale: a pixel stands for so many rows and columns of those that taps count in.
 
     Returns:
-        [B, H, W, M] of the type of the products, between minus and plus `CUT_STRENGTH`.
+        [B, M, H, W] of the type of the products, between minus and plus `CUT_STRENGTH`.
     """
     height, width = cuts.shape[1:3]
     cuts = CUT_STRENGTH * ops.tanh(ops.transpose(cuts, (0, 3, 1, 2)))
     down = banded_matrices(moves[0], height, padding, cuts.dtype, scale)
     across = ops.transpose(banded_matrices(moves[1], width, padding, cuts.dtype, scale), (0, 1, 3, 2))
-    return ops.transpose(ops.matmul(ops.matmul(down, cuts), across), (0, 2, 3, 1))
+    return ops.matmul(ops.matmul(down, cuts), across)
 
 
 def compose(
@@ -119,7 +119,7 @@ def compose(
 
     Args:
         moves: row and column taps, [B, M, K] each.
-        logits: [B, H, W, L], masks of the known layers before those of the moved ones; of the type of the products.
+        logits: [B, L, H, W], masks of the known layers before those of the moved ones; of the type of the products.
         layers: known layers: the previous frame, the first one, and what is painted: [B, H, W, 3] or [1, 1, 1, 3] each.
         maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
         padding: "zero" or "edge".
@@ -129,7 +129,7 @@ def compose(
     Returns:
         (frame [B, H, W, 3], maps [B, H, W, P], not normalised, or None), float32.
     """
-    shares = _softmax_planes(ops.transpose(logits, (0, 3, 1, 2)))
+    shares = _softmax_planes(logits)
     map_rows = () if maps is None else tuple(_by_rows(known) for known in maps)
     rows = None if maps_only else [_by_rows(layer) for layer in (*layers[:2], ops.concatenate(layers[2:], axis=-1))]
     # One product moves frame and maps together.
