@@ -100,7 +100,7 @@ class TrainingConfig:
     motion_threshold: float = _option(0.08, OPTIMISATION, "a pixel moves when it changes by more than this, of 1")
     motion_dilation: int = _option(2, OPTIMISATION, "pixels this near to a moving one count as moving [px]")
     follow_weight: float = _option(
-        0.0, OPTIMISATION, "weight of the distance [px] of maps from points followed through the true frames"
+        0.0, OPTIMISATION, "weight of how badly [px] maps foretell points that are followed through the true frames"
     )
     follow_points: int = _option(4, OPTIMISATION, "with follow_weight: points of a window, chosen where it changes")
     rollout_curriculum: tuple[int, ...] = _option(

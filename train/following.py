@@ -4,7 +4,7 @@ A frame of the wrong colours says little about how far an object was pushed: dra
 next to nothing, blurred it costs less. But the true next frame is there, and a predictor that is a pixel or two off is
 a good guess of where to look in it. So the patch around a point is registered: turned and shifted, from the
 predictor's guess on, until it lies on the next frame. Half of the points of pushed objects are then known to 0.2 px
-(`benchmarks/followed_points.py`), and the predictor is told how far its maps of these lie beside.
+(`benchmarks/followed_points.py`), and the predictor is told how badly its maps foretold them.
 
 Source: B. D. Lucas and T. Kanade, "An iterative image registration technique", IJCAI 1981, with rotation, and with the
 weights of Geman and McClure against what hides a part of the patch.
@@ -29,9 +29,6 @@ _ITERATIONS = 5
 _RESIDUAL = 0.08
 _LONGEST_STEP = 1.5
 _RIDGE = 1e-3
-_SOFTENING = 0.05  # of a distance at its zero [px^2]
-
-
 # A place is believed where the patch is as like as this (of 1) to what it was, and holds as firmly; an even table
 # does not.
 _MOST_DOUBT, _LEAST_TEXTURE = 0.3, 2e-3
@@ -46,8 +43,8 @@ def point_maps(points: Any, height: int, width: int) -> Any:
     return ops.einsum("bph,bpw->bhwp", rows, columns)
 
 
-def map_distances(frames: Any, points: Any, maps: Any) -> Any:
-    """How far predicted maps lie from where their points really went.
+def map_scores(frames: Any, points: Any, maps: Any) -> Any:
+    """How badly predicted maps foretold where points really went.
 
     Args:
         frames: [B, N+1, H, W, C] true frames, the first one that of the points.
@@ -55,22 +52,41 @@ def map_distances(frames: Any, points: Any, maps: Any) -> Any:
         maps: [B, N, H, W, P], each sums to 1 over H and W.
 
     Returns:
-        [B, N]: expected distances [px] of the maps of points that were found, weighed so that the mean over B is the
-        mean over these points.
+        [B, N]: ranked probability scores [px] of the maps of points that were found, weighed so that the mean over B is
+        the mean over these points.
     """
     weight = ops.cast(points[..., 0] >= 0, "float32")
     places, means = points, points
-    distances = []
+    scores = []
     for step in range(maps.shape[1]):
         guessed = mean_places(maps[:, step])
         guess = places + guessed - means
         found, doubt, texture = register(frames[:, step], frames[:, step + 1], places, guess)
         weight = ops.where(believed(found, guess, doubt, texture), weight, 0.0)
-        distance = _expected_distances(maps[:, step], found)
         total = ops.mean(ops.sum(weight, axis=1))
-        distances.append(ops.sum(weight * distance, axis=1) / (total + 1e-3))
+        scores.append(ops.sum(weight * ranked_scores(maps[:, step], found), axis=1) / (total + 1e-3))
         places, means = found, guessed
-    return ops.stack(distances, axis=1)
+    return ops.stack(scores, axis=1)
+
+
+def ranked_scores(maps: Any, places: Any) -> Any:
+    """[B, P] in pixels: ranked probability scores of maps [B, H, W, P] at places [B, P, 2], rows and columns summed.
+
+    The integral of the squared difference between the map's share above a line and whether the place lies above it. A
+    map of one pixel is charged its distance from the place; and the mean is lowest for a map with the true chances of
+    rows and of columns. Charged with the expected distance instead, maps shrink to the likeliest pixel however
+    uncertain it is, and a planner no longer sees which pushes are (docs/control.md, round 11).
+
+    Source: J. E. Matheson and R. L. Winkler, "Scoring rules for continuous probability distributions", Management
+    Science 22, 1976.
+    """
+    total = 0.0
+    for axis in (0, 1):
+        shares = ops.cumsum(ops.sum(maps, axis=2 - axis), axis=1)  # [B, H or W, P]: above the line under each row
+        lines = ops.arange(maps.shape[1 + axis], dtype="float32") + 0.5
+        above = ops.clip(lines[None, :, None] - places[:, None, :, axis] + 0.5, 0.0, 1.0)
+        total = total + ops.sum(ops.square(shares - above), axis=1)
+    return total
 
 
 def believed(places: Any, guesses: Any, doubt: Any, texture: Any) -> Any:
@@ -198,11 +214,3 @@ def mean_places(maps: Any) -> Any:
     """[B, P, 2]: the mean places of maps [B, H, W, P]."""
     rows, columns = (ops.arange(size, dtype="float32") for size in maps.shape[1:3])
     return ops.stack([ops.einsum("bhwp,h->bp", maps, rows), ops.einsum("bhwp,w->bp", maps, columns)], axis=-1)
-
-
-def _expected_distances(maps: Any, places: Any) -> Any:
-    """[B, P] in pixels: of maps [B, H, W, P] from places [B, P, 2]."""
-    rows, columns = (ops.arange(size, dtype="float32") for size in maps.shape[1:3])
-    down = ops.square(rows[None, :, None] - places[:, None, :, 0])[:, :, None]  # [B, H, 1, P]
-    across = ops.square(columns[None, :, None] - places[:, None, :, 1])[:, None]
-    return ops.sum(maps * ops.sqrt(down + across + _SOFTENING), axis=(1, 2))

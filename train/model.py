@@ -11,9 +11,9 @@ from visual_foresight.predictor.predictor import VideoPredictor
 from visual_foresight.train import following, loss
 from visual_foresight.train.config import TrainingConfig
 
-FIGURES = ("recon_cost", "state_cost", "psnr_pooled", "psnr", "copy_cost", "copy_psnr", "follow_distance")
+FIGURES = ("recon_cost", "state_cost", "psnr_pooled", "psnr", "copy_cost", "copy_psnr", "follow_score")
 """Rows of the per-step means. `psnr_pooled` is the original's: of the batch's pooled error, not a mean of PSNRs.
-`follow_distance` [px] is NaN where no points are followed."""
+`follow_score` [px] is NaN where no points are followed."""
 
 
 class StepMeans(keras.metrics.Metric):
@@ -92,7 +92,7 @@ class TrainingModel(keras.Model):
         Returns:
             "image", "weighted", "state" and "copy" errors, each `[B, P]`; the weighted one holds what points that
             are followed through the true frames add. With
-            such points also "follow" `[B, P]`, their distances [px].
+            such points also "follow" `[B, P]`, their scores [px].
         """
         length = self._context + self._horizon if training else inputs["frames"].shape[1]
         frames = inputs["frames"][:, :length]
@@ -109,9 +109,9 @@ class TrainingModel(keras.Model):
         images = ops.cast(predicted["frames"][:, now:], "float32")
         errors = self._errors(frames, states, images, predicted["states"][:, now:])
         if points is not None:
-            distances = following.map_distances(frames[:, now:], points, predicted["maps"])
-            errors["weighted"] = errors["weighted"] + self._follow_weight * distances
-            errors["follow"] = distances
+            scores = following.map_scores(frames[:, now:], points, predicted["maps"])
+            errors["weighted"] = errors["weighted"] + self._follow_weight * scores
+            errors["follow"] = scores
         return errors
 
     def _errors(self, frames: Any, states: Any, images: Any, guesses: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from visual_foresight.train.events import EventWriter
 
 COLUMNS = (
     "iteration", "seconds", "learning_rate", "self_fed_steps", "num_ground_truth",
-    "train_loss", "train_recon_cost", "train_psnr", "train_psnr_all", "train_copy_psnr", "train_follow_distance",
+    "train_loss", "train_recon_cost", "train_psnr", "train_psnr_all", "train_copy_psnr", "train_follow_score",
     "val_loss", "val_recon_cost", "val_psnr", "val_psnr_all", "val_copy_psnr",
     "val_regret", "val_rank_correlation",
 )  # fmt: skip
@@ -28,7 +28,7 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, float]:
     """One number for each figure of `TrainingModel.compute_metrics`, over the steps that were predicted.
 
     "recon_cost" (mean squared error), "psnr" and "copy_psnr" [dB] are means over steps; "psnr_all" is the original's
-    sum over steps of the PSNR of the pooled error. "follow_distance" [px] is there where points are followed.
+    sum over steps of the PSNR of the pooled error. "follow_score" [px] is there where points are followed.
     """
     steps = _steps(figures)
     present = ~np.isnan(steps["recon_cost"])
@@ -39,8 +39,8 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, float]:
         "psnr_all": float(steps["psnr_pooled"][present].sum()),
         "copy_psnr": float(steps["copy_psnr"][present].mean()),
     }
-    followed = steps["follow_distance"][present]
-    return summary if np.isnan(followed).any() else {**summary, "follow_distance": float(followed.mean())}
+    followed = steps["follow_score"][present]
+    return summary if np.isnan(followed).any() else {**summary, "follow_score": float(followed.mean())}
 
 
 def scalar_tags(prefix: str, figures: Mapping[str, Any]) -> dict[str, float]:

@@ -93,9 +93,9 @@ def test_another_picture_is_doubted():
     assert doubt > following._MOST_DOUBT
 
 
-def distances(frames, points, maps):
+def scores(frames, points, maps):
     batch = [np.asarray(value, np.float32)[None] for value in (frames, points, maps)]
-    return np.asarray(following.map_distances(*batch))[0]
+    return np.asarray(following.map_scores(*batch))[0]
 
 
 def maps_at(*places):
@@ -107,23 +107,23 @@ def maps_at(*places):
     return maps
 
 
-def test_maps_are_charged_by_their_distance_from_where_the_point_went():
+def test_maps_are_charged_where_the_point_went():
     """Two steps of two pixels each; a map beside the place by two pixels is charged two."""
     frames = [scene(5)]
     for step in range(2):
         frames.append(moved(frames[-1], np.array([20.0 + 2 * step, 20.0]), np.array([2.0, 0.0]), 0.0))
-    right = distances(frames, [[20, 20]], maps_at([[22, 20]], [[24, 20]]))
-    np.testing.assert_allclose(right, np.sqrt(following._SOFTENING), atol=0.12)
-    beside = distances(frames, [[20, 20]], maps_at([[22, 22]], [[24, 22]]))
+    right = scores(frames, [[20, 20]], maps_at([[22, 20]], [[24, 20]]))
+    np.testing.assert_allclose(right, 0, atol=0.1)
+    beside = scores(frames, [[20, 20]], maps_at([[22, 22]], [[24, 22]]))
     np.testing.assert_allclose(beside, 2.0, atol=0.15)
 
 
 def test_points_that_are_none_and_points_that_are_lost_are_not_charged():
     before, other = scene(0), scene(1)
-    assert distances([before, before], [[-1, -1]], np.zeros((1, SIZE, SIZE, 1))) == pytest.approx(0, abs=1e-6)
-    assert distances([before, other], [[20, 20]], maps_at([[5, 5]])) == pytest.approx(0, abs=1e-6)
+    assert scores([before, before], [[-1, -1]], np.zeros((1, SIZE, SIZE, 1))) == pytest.approx(0, abs=1e-6)
+    assert scores([before, other], [[20, 20]], maps_at([[5, 5]])) == pytest.approx(0, abs=1e-6)
     # Lost in the first step: not found again in the second.
-    lost = distances([before, other, other], [[20, 20]], maps_at([[5, 5]], [[5, 5]]))
+    lost = scores([before, other, other], [[20, 20]], maps_at([[5, 5]], [[5, 5]]))
     np.testing.assert_allclose(lost, 0, atol=1e-6)
 
 
@@ -134,9 +134,52 @@ def test_the_mean_over_windows_is_the_mean_over_points_that_were_found():
     maps = np.zeros((2, 1, SIZE, SIZE, 2), np.float32)
     for window, index, row, column in ((0, 0, 20, 21), (0, 1, 14, 25), (1, 0, 18, 17)):  # 1, 2 and 3 px beside
         maps[window, 0, row, column, index] = 1
-    found = np.asarray(following.map_distances(frames, points, maps))
+    found = np.asarray(following.map_scores(frames, points, maps))
     assert found.shape == (2, 1)
     assert found.mean() == pytest.approx(2.0, abs=0.1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 9), st.integers(2, 9))
+def test_ranked_scores_are_the_integrals_of_the_definition(seed, height, width):
+    """For whole places: the sum over the lines between pixels, written as the definition reads."""
+    rng = np.random.default_rng(seed)
+    maps = rng.random((2, height, width, 3)) ** 4
+    maps /= maps.sum(axis=(1, 2), keepdims=True)
+    places = np.stack([rng.integers(0, height, (2, 3)), rng.integers(0, width, (2, 3))], axis=-1)
+    expected = np.zeros((2, 3))
+    for axis in (0, 1):
+        for line in np.arange(maps.shape[1 + axis]) + 0.5:
+            below = np.arange(maps.shape[1 + axis]) < line
+            share = maps.sum(axis=2 - axis)[:, below].sum(axis=1)  # [B, P]
+            expected += (share - (places[..., axis] < line)) ** 2
+    found = following.ranked_scores(maps.astype(np.float32), places.astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_map_of_one_pixel_is_charged_its_distance():
+    maps = np.zeros((1, 12, 12, 1), np.float32)
+    maps[0, 3, 4] = 1
+    score = following.ranked_scores(maps, np.array([[[6.0, 9.0]]], np.float32))
+    assert np.asarray(score) == pytest.approx(3 + 5)
+    assert np.asarray(following.ranked_scores(maps, np.array([[[3.0, 4.0]]], np.float32))) == pytest.approx(0, abs=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.2, 3.0))
+def test_no_map_scores_better_than_the_true_chances(seed, power):
+    """The mean score over places drawn from a map is lowest for the map itself, not for a sharper or a flatter one."""
+    rng = np.random.default_rng(seed)
+    true = rng.random((6, 7)) ** 3
+    true /= true.sum()
+    other = true**power
+    other /= other.sum()
+    places = np.stack(np.meshgrid(np.arange(6), np.arange(7), indexing="ij"), axis=-1).reshape(-1, 1, 2)
+    means = []
+    for shown in (true, other):
+        maps = np.repeat(shown[None, :, :, None], len(places), axis=0).astype(np.float32)
+        means.append((np.asarray(following.ranked_scores(maps, places.astype(np.float32)))[:, 0] * true.ravel()).sum())
+    assert means[0] <= means[1] + 1e-6
 
 
 def test_point_maps_have_their_mass_at_the_point_and_none_without_one():

@@ -84,7 +84,7 @@ def test_followed_points_are_charged_with_their_weight_in_training_alone(backbon
     sequence = {"frames": frames, "actions": batch["actions"], "states": batch["states"], "maps": maps}
     predicted = model.predictor(sequence, training=True)["maps"]
     assert predicted.shape == (3, 3, 16, 16, 2)
-    expected = np.asarray(following.map_distances(frames[:, 1:], points, predicted))
+    expected = np.asarray(following.map_scores(frames[:, 1:], points, predicted))
     assert (expected[0] > 0).any() and not expected[1].any()
     with_points, without = (
         errors(model, {**batch, "points": points}, training=True),
@@ -98,9 +98,7 @@ def test_followed_points_are_charged_with_their_weight_in_training_alone(backbon
         model.step_means.reset_state()
         model.compute_metrics(None, None, found)
         figures = summarise({"loss": 0.0, "step_means": np.asarray(model.step_means.result())})
-        assert figures.get("follow_distance") == (
-            None if found is without else pytest.approx(expected.mean(), rel=1e-4)
-        )
+        assert figures.get("follow_score") == (None if found is without else pytest.approx(expected.mean(), rel=1e-4))
     np.testing.assert_array_equal(
         errors(model, {**batch, "points": points})["weighted"], errors(model, batch)["weighted"]
     )
