@@ -26,6 +26,7 @@ from visual_foresight.episode import Episode
 from visual_foresight.lookalikes import Lookalikes
 from visual_foresight.report import versions
 from visual_foresight.train import following
+from visual_foresight.unrolling import mean_places
 from visual_foresight.video_files import write_text
 
 LEAST_MOTION, RIM, BATCH = 2.0, 3.0, 32
@@ -58,12 +59,12 @@ def measure_points(predictor: VideoPredictor, rows: list[tuple]) -> dict[str, An
     def follow(before: Any, after: Any, actions: Any, states: Any, points: Any) -> Any:
         maps = following.point_maps(points, *before.shape[1:3])
         _, prediction = predictor.step(predictor.initial_carry(before, states), before, actions, states, maps)
-        guesses = following.mean_places(prediction.maps)
+        guesses = mean_places(prediction.maps)
         places, doubt, texture = following.register(before, after, points, guesses)
         return guesses, places, following.believed(places, guesses, doubt, texture)
 
     compiled = compile_function(follow, model=predictor)
-    guessed, registered, sure, truth = [], [], [], []
+    guessed, registered, sure = [], [], []
     for first in range(0, len(rows) // BATCH * BATCH, BATCH):
         columns = [np.stack(column).astype(np.float32) for column in zip(*rows[first : first + BATCH], strict=True)]
         before, after, actions, states, here, there = columns
@@ -74,8 +75,7 @@ def measure_points(predictor: VideoPredictor, rows: list[tuple]) -> dict[str, An
         guessed.append(np.linalg.norm(guesses - target, axis=1))
         registered.append(np.linalg.norm(places - target, axis=1))
         sure.append(believed)
-        truth.append(target)
-    if not truth:
+    if not guessed:
         raise SystemExit(f"error: fewer than {BATCH} leaps move an object by {LEAST_MOTION:g} px: give more episodes")
     guess, place, certain = (np.concatenate(parts) for parts in (guessed, registered, sure))
     return {

@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from visual_foresight.predictor.glimpse import sample
+from visual_foresight.unrolling import mean_places
 
 # The patch: every second pixel of a square, weighed by a Gaussian as wide as a small object.
 _REACH, _SPACING, _WIDTH = 8, 2, 4.0
@@ -208,9 +209,3 @@ def _weakest(slopes: Any, weights: Any) -> Any:
     products = ops.einsum("bpnci,bpncj->bpij", weighted, slopes)
     first, second, both = products[..., 0, 0], products[..., 1, 1], products[..., 0, 1]
     return (first + second) / 2 - ops.sqrt(ops.square(first - second) / 4 + ops.square(both))
-
-
-def mean_places(maps: Any) -> Any:
-    """[B, P, 2]: the mean places of maps [B, H, W, P]."""
-    rows, columns = (ops.arange(size, dtype="float32") for size in maps.shape[1:3])
-    return ops.stack([ops.einsum("bhwp,h->bp", maps, rows), ops.einsum("bhwp,w->bp", maps, columns)], axis=-1)

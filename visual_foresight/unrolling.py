@@ -197,6 +197,13 @@ def _read(name: str, prediction: Any, scale: int) -> Any:
     maps = prediction.maps  # [K, H, W, P]
     if name == "pixel_distributions":
         return ops.transpose(maps, (0, 3, 1, 2))
+    return mean_places(maps, scale)
+
+
+def mean_places(maps: Any, scale: int = 1) -> Any:
+    """Mean places [K, P, 2] of maps [K, H, W, P], (row, column) in pixels; map pixels stand for `scale` of them."""
+    from keras import ops
+
     # A coarse pixel lies in the middle of those that it stands for.
     rows, columns = (scale * (ops.arange(size, dtype="float32") + 0.5) - 0.5 for size in maps.shape[1:3])
     row = ops.einsum("khwp,h->kp", maps, rows)
