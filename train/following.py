@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from visual_foresight.predictor.glimpse import sample
 from visual_foresight.unrolling import mean_places
 
 # The patch: every second pixel of a square, weighed by a Gaussian as wide as a small object.
@@ -140,8 +139,39 @@ def _offsets() -> np.ndarray:
 def _around(images: Any, places: Any) -> Any:
     """Colours [B, P, N, C] of images [B, H, W, C] at places [B, P, N, 2]."""
     count, size = places.shape[1:3]
-    colours = sample(images, ops.reshape(places, (-1, count * size, 2)))
+    colours = _sample(images, ops.reshape(places, (-1, count * size, 2)))
     return ops.reshape(colours, (-1, count, size, images.shape[-1]))
+
+
+def _sample(images: Any, points: Any) -> Any:
+    """Colours between pixels, bilinear; outside an image its rim goes on.
+
+    Args:
+        images: [B, H, W, C], or [1, H, W, C] beside more sets of points than one.
+        points: [B, N, 2] (row, column) in pixels.
+
+    Returns:
+        [B, N, C] of the images' type. No gradient flows to the images.
+    """
+    images = ops.stop_gradient(images)
+    height, width, channels = images.shape[1:]
+    right = ops.concatenate([images[:, :, 1:], images[:, :, -1:]], axis=2)
+    both = ops.concatenate([images, right], axis=-1)
+    below = ops.concatenate([both[:, 1:], both[:, -1:]], axis=1)
+    # The four pixels around a point lie together in memory: one look-up instead of four.
+    table = ops.reshape(ops.concatenate([both, below], axis=-1), (-1, 4 * channels))
+    last = ops.convert_to_tensor(np.array([height - 1, width - 1], np.float32))
+    points = ops.clip(points, 0.0, last)
+    first = ops.floor(ops.stop_gradient(points))
+    index = ops.cast(first[..., 0] * width + first[..., 1], "int32")  # [B, N]
+    if images.shape[0] != 1:
+        index = index + ops.arange(ops.shape(images)[0], dtype="int32")[:, None] * (height * width)
+    values = ops.take(table, index, axis=0)  # [B, N, 4C]
+    part = ops.cast(points - first, images.dtype)
+    down, across = part[..., :1], part[..., 1:]
+    upper = values[..., :channels] * (1 - across) + values[..., channels : 2 * channels] * across
+    lower = values[..., 2 * channels : 3 * channels] * (1 - across) + values[..., 3 * channels :] * across
+    return upper * (1 - down) + lower * down
 
 
 def _blurred(images: Any, width: float) -> Any:

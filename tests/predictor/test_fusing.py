@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from visual_foresight.backend import backend_name, import_tensorflow
-from visual_foresight.predictor import fusing, layers, separable, tapped, transformations, turned
+from visual_foresight.predictor import fusing, glimpse, layers, separable, tapped, transformations, turned
 
 on_tensorflow = pytest.mark.skipif(backend_name() != "tensorflow", reason="chains are fused on TensorFlow only")
 
@@ -40,6 +40,10 @@ def values_and_gradients(function, arrays):
         (layers._fused_first_cell, [(2, 4, 4, 12)]),
         (tapped._shares(2, True), [(2, 6, 4, 5)]),
         (separable._softmax_planes, [(2, 6, 4, 5)]),
+        (separable._softmax_planes, [(2, 4, 4, 5), (2, 2, 4, 5)]),
+        (separable._bounded, [(2, 3, 4, 5)]),
+        (glimpse._look, [(2, 8, 3, 6), (2, 2), (2, 2, 2)]),
+        (glimpse._look, [(1, 8, 3, 6), (2, 2), (2, 2, 2)]),
         (separable._blend_colours, [(2, 6, 4, 5), (2, 2, 4, 4, 5), (2, 4, 3, 5), (2, 4, 3, 5), (1, 1, 6, 1)]),
         (separable._blend_colours, [(2, 5, 4, 5), (2, 2, 4, 3, 5), (2, 4, 3, 5), (2, 4, 3, 5), (2, 4, 3, 5)]),
         (separable._blend_maps, [(2, 5, 4, 5), (2, 2, 4, 4, 5), (2, 4, 1, 5), (2, 4, 1, 5)]),

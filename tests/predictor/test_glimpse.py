@@ -41,7 +41,7 @@ def test_samples_are_those_of_bilinear_interpolation(seed, height, width, shared
     rng = np.random.default_rng(seed)
     images = rng.random((1 if shared else 3, height, width, 2), np.float32)
     points = rng.uniform(-3, 12, (3, 5, 2)).astype(np.float32)
-    sampled = np.array(glimpse.sample(images, points))
+    sampled = np.array(glimpse.sample(images.transpose(0, 1, 3, 2), points[..., 0], points[..., 1]))
     for index in range(3):
         image = images[0 if shared else index]
         expected = np.stack(
@@ -70,7 +70,7 @@ def test_forward_is_the_first_axis_of_a_view():
     view = np.array(glimpse.view(frame, np.zeros((1, 2), np.float32), axes))
     rows = view.reshape(8, 8, 2, 2, 3).transpose(0, 2, 1, 3, 4).reshape(16, 16, 3).mean((1, 2))
     distance = 2 * np.arange(16) - 5  # ahead of the finger
-    assert rows.max() > 0.9
+    assert rows.max() > 1.6  # about grey, and times four: white is 2
     assert abs(distance[rows.argmax()] - 8.5) <= 1
 
 

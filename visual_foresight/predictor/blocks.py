@@ -37,6 +37,13 @@ def mean_of_blocks(weights: Any, whole: int, block: int) -> Any:
     return ops.reshape(means, (*weights.shape[:-1], -1))
 
 
+def means_of_heads(weights: list[Any], whole: int, block: int) -> Any:
+    """`mean_of_blocks` of several heads' weights, as those of one head that gives each pixel the layers of all."""
+    parts = [ops.reshape(each, (*each.shape[:-1], whole**2, each.shape[-1] // whole**2)) for each in weights]
+    joined = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
+    return mean_of_blocks(ops.reshape(joined, (*joined.shape[:-2], -1)), whole, block)
+
+
 def depth_to_space(images: Any, block: int) -> Any:
     """[B, H, W, block*block*C] to [B, H*block, W*block, C]; the inverse of `space_to_depth`."""
     height, width, depth = images.shape[1:]

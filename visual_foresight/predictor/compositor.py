@@ -90,7 +90,8 @@ def composite(
     moves = transformations.operators(outputs.parameters, config, style)
     layers = _known_layers(outputs, frame, first_frame, config, style)
     known = None if maps is None else _known_maps(maps, first_maps, config, style)
-    planes = _planes(outputs, moves, style, separable.DRAFT_SCALE if draft else 1)
+    scale = separable.DRAFT_SCALE if draft else 1
+    planes = _planes(outputs, moves, style, scale)
     if style.separable:
         masks = _masks(planes, style)  # computed only where somebody reads them: graphs leave out what nobody does
         next_frame, next_maps = separable.compose(
@@ -100,7 +101,7 @@ def composite(
             known,
             style.padding,
             maps_only=maps_only,
-            scale=separable.DRAFT_SCALE if draft else 1,
+            scale=scale,
         )
     elif config.transformation == "cdna":
         next_frame, next_maps, masks = tapped.compose(
@@ -112,13 +113,12 @@ def composite(
     return Composite(next_frame, None if maps is None else normalise_maps(next_maps, maps), masks)
 
 
-def _planes(outputs: HeadOutputs, moves: Any, style: Style, scale: int) -> Any:
-    """[B, L, H, W]: mask logits of the known layers and of the moved ones."""
+def _planes(outputs: HeadOutputs, moves: Any, style: Style, scale: int) -> tuple[Any, ...]:
+    """Mask logits [B, L, H, W]: in one piece, or those of the known layers and those of the moved ones."""
     planes = ops.transpose(outputs.mask_logits, (0, 3, 1, 2))
     if outputs.cut_logits is None:
-        return planes
-    moved = separable.moved_logits(moves, outputs.cut_logits, style.padding, scale)
-    return ops.concatenate([planes, moved], axis=1)
+        return (planes,)
+    return planes, separable.moved_logits(moves, outputs.cut_logits, style.padding, scale)
 
 
 def _at(height: int, images: Any, coarsen: Callable[[Any], Any]) -> Any:
@@ -126,9 +126,9 @@ def _at(height: int, images: Any, coarsen: Callable[[Any], Any]) -> Any:
     return images if images is None or images.shape[1] in (1, height) else coarsen(images)
 
 
-def _masks(planes: Any, style: Style) -> Any:
+def _masks(planes: tuple[Any, ...], style: Style) -> Any:
     """[B, H, W, L] float32."""
-    return ops.transpose(separable.layer_shares(planes, style.relu_masks), (0, 2, 3, 1))
+    return ops.transpose(separable.layer_shares(ops.concatenate(planes, axis=1), style.relu_masks), (0, 2, 3, 1))
 
 
 def _known_layers(outputs: HeadOutputs, frame: Any, first_frame: Any, config: PredictorConfig, style: Style) -> list:

@@ -23,7 +23,7 @@ from visual_foresight.predictor.blocks import (
     coarse_kernel,
     depth_to_planes,
     depth_to_space,
-    mean_of_blocks,
+    means_of_heads,
     space_to_depth,
 )
 from visual_foresight.predictor.config import PredictorConfig
@@ -221,13 +221,13 @@ class FastBackbone(layers.Layer):
             features = features + self._spread(self.condition_last, conditions)
         features = ops.relu(features)
         features = ops.relu(features + self.refine(features))
-        scale = separable.DRAFT_SCALE if draft else 1
+        mask_logits, cut_logits = self._mask_logits(features, separable.DRAFT_SCALE if draft else 1)
         outputs = HeadOutputs(
-            mask_logits=self._mask_logits(self.mask_head, features, scale),
+            mask_logits=mask_logits,
             generated=ops.sigmoid(self.colours)[None, None, None],
             parameters=self._parameters(features, points, conditions, seen),
             next_state=path[:, -1],
-            cut_logits=self._mask_logits(self.cut_head, features, scale) if self.config.moving_masks else None,
+            cut_logits=cut_logits,
         )
         return outputs, {"first": recurrent["first"], "fine": memory}
 
@@ -253,17 +253,20 @@ class FastBackbone(layers.Layer):
         kernel = ops.concatenate([for_scene, for_maps], axis=2)
         return ops.conv(ops.concatenate([scene, maps], axis=-1), kernel, padding="same") + bias
 
-    def _mask_logits(self, head: layers.Conv2D, features: Any, scale: int) -> Any:
-        """[B, H/scale, W/scale, L], each the mean of those of the pixels it stands for."""
-        block = _STEM // scale
+    def _mask_logits(self, features: Any, scale: int) -> list[Any]:
+        """[B, H/scale, W/scale, L], means of those of the pixels they stand for; the same of the cuts, or None."""
+        heads = [self.mask_head, self.cut_head] if self.config.moving_masks else [self.mask_head]
         if scale == 1:
-            planes = head(features)
-        else:
-            kernel = mean_of_blocks(ops.cast(head.kernel, self.compute_dtype), _STEM, block)
-            bias = mean_of_blocks(ops.cast(head.bias, self.compute_dtype), _STEM, block)
-            planes = ops.conv(features, kernel) + bias
+            planes = [depth_to_planes(head(features), _STEM) for head in heads]
+        else:  # one convolution for both: that shortens drafts, its gradient would lengthen training
+            weights = [head.kernel for head in heads], [head.bias for head in heads]
+            means = (means_of_heads(each, _STEM, _STEM // scale) for each in weights)
+            kernel, bias = (ops.cast(each, self.compute_dtype) for each in means)
+            joined = depth_to_planes(ops.conv(features, kernel) + bias, _STEM // scale)
+            known = self.mask_head.filters // _STEM**2
+            planes = [joined[:, :known], joined[:, known:]][: len(heads)]
         # By way of [B, L, H, W], as the compositor wants them: turned there and back, they are copied once less.
-        return ops.transpose(depth_to_planes(planes, block), (0, 2, 3, 1))
+        return [*(ops.transpose(each, (0, 2, 3, 1)) for each in planes), None][:2]
 
     def _robot_conditions(self, action: Any, robot_state: Any, next_state: Any) -> Any:
         """[B, R] float32: what the robot is doing."""

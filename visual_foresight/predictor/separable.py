@@ -99,15 +99,21 @@ def moved_logits(moves: tuple[Any, Any], cuts: Any, padding: str, scale: int = 1
         [B, M, H, W] of the type of the products, between minus and plus `CUT_STRENGTH`.
     """
     height, width = cuts.shape[1:3]
-    cuts = CUT_STRENGTH * ops.tanh(ops.transpose(cuts, (0, 3, 1, 2)))
+    cuts = _bounded(ops.transpose(cuts, (0, 3, 1, 2)))
     down = banded_matrices(moves[0], height, padding, cuts.dtype, scale)
     across = ops.transpose(banded_matrices(moves[1], width, padding, cuts.dtype, scale), (0, 1, 3, 2))
     return ops.matmul(ops.matmul(down, cuts), across)
 
 
+@fuse_with_gradient
+def _bounded(cuts: Any) -> Any:
+    """Between minus and plus `CUT_STRENGTH`, of the same type."""
+    return ops.cast(CUT_STRENGTH * ops.tanh(ops.cast(cuts, "float32")), cuts.dtype)
+
+
 def compose(
     moves: tuple[Any, Any],
-    logits: Any,
+    logits: tuple[Any, ...],
     layers: list[Any],
     maps: list[Any] | None,
     padding: str,
@@ -119,7 +125,8 @@ def compose(
 
     Args:
         moves: row and column taps, [B, M, K] each.
-        logits: [B, L, H, W], masks of the known layers before those of the moved ones; of the type of the products.
+        logits: [B, L, H, W], masks of the known layers before those of the moved ones; of the type of the products. In
+            one piece, or in two that follow each other along L.
         layers: known layers: the previous frame, the first one, and what is painted: [B, H, W, 3] or [1, 1, 1, 3] each.
         maps: probability maps [B, H, W, P] on the previous and on the first frame, or None.
         padding: "zero" or "edge".
@@ -129,13 +136,13 @@ def compose(
     Returns:
         (frame [B, H, W, 3], maps [B, H, W, P], not normalised, or None), float32.
     """
-    shares = _softmax_planes(logits)
+    shares = _softmax_planes(*logits)
     map_rows = () if maps is None else tuple(_by_rows(known) for known in maps)
     rows = None if maps_only else [_by_rows(layer) for layer in (*layers[:2], ops.concatenate(layers[2:], axis=-1))]
     # One product moves frame and maps together.
     images = [row[0] for row in (rows, map_rows) if row]
     moved = move_rows(
-        *moves, images[0] if len(images) == 1 else ops.concatenate(images, axis=2), padding, logits.dtype, scale
+        *moves, images[0] if len(images) == 1 else ops.concatenate(images, axis=2), padding, shares.dtype, scale
     )
     return (
         None if rows is None else _by_rows(_blend_colours(shares, moved, *rows)),
@@ -172,14 +179,38 @@ def _by_rows(images: Any) -> Any:
     return ops.transpose(images, (0, 1, 3, 2))
 
 
-@fuse_with_gradient
-def _softmax_planes(logits: Any) -> Any:
-    """Softmax over the layers [B, L, H, W], of the same type.
+def _weights(logits: Any) -> Any:
+    """Bounded rather than shifted by the largest of all layers, which would be another pass; float32."""
+    return ops.exp(ops.clip(ops.cast(logits, "float32"), -_LARGEST_LOGIT, _LARGEST_LOGIT))
 
-    Logits are bounded rather than shifted by their largest, which would be another pass.
+
+def _softmax(*logits: Any) -> Any:
+    """Softmax over the layers [B, L, H, W], in one or two pieces, of the same type, in one.
+
+    In two pieces whatever came: for a result that is put together XLA writes a loop twice as fast (1.5 and 2.6 ms for
+    100 x 10 planes of 32x32).
     """
-    weights = ops.exp(ops.clip(ops.cast(logits, "float32"), -_LARGEST_LOGIT, _LARGEST_LOGIT))
-    return ops.cast(weights / ops.sum(weights, axis=1, keepdims=True), logits.dtype)
+    pieces = logits if len(logits) == 2 else (logits[0][:, :1], logits[0][:, 1:])
+    weights = [_weights(piece) for piece in pieces]
+    scale = 1 / sum(ops.sum(each, axis=1, keepdims=True) for each in weights)
+    return ops.concatenate([ops.cast(each * scale, logits[0].dtype) for each in weights], axis=1)
+
+
+def _softmax_gradient(*tensors: Any) -> list[Any]:
+    """Gradients of `_softmax`, each in one piece: the derived one cuts and joins as it does."""
+    *logits, upstream = tensors
+    num_first = logits[0].shape[1]
+    charged = [ops.cast(each, "float32") for each in (upstream[:, :num_first], upstream[:, num_first:])[: len(logits)]]
+    weights = [_weights(piece) for piece in logits]
+    total = sum(ops.sum(each, axis=1, keepdims=True) for each in weights)
+    mean = sum(ops.sum(each * to, axis=1, keepdims=True) for each, to in zip(weights, charged, strict=True)) / total
+    return [
+        ops.cast(ops.where(ops.abs(piece) <= _LARGEST_LOGIT, each * (to - mean) / total, 0.0), piece.dtype)
+        for piece, each, to in zip(logits, weights, charged, strict=True)
+    ]
+
+
+_softmax_planes = fuse_with_gradient(_softmax, _softmax_gradient)
 
 
 # The shares enter the loops below as memory: inside one loop with them, their exponentials would be computed anew for
