@@ -68,7 +68,7 @@ class SimulatedCost:
                 "that needs costs only (CEM, ICEM, MPPI)"
             )
         stride = simulator_stride(self._simulator)
-        padded = _whole_leaps(np.asarray(candidates, np.float32), stride)
+        padded = whole_leaps(np.asarray(candidates, np.float32), stride)
         costs, gradients = cost_gradient(self._start, self._objective, padded)
         return costs, gradients[:, : candidates.shape[1]]
 
@@ -94,10 +94,11 @@ def rollout_at_stride(simulator: Simulator, start: Any, actions: np.ndarray, out
     if stride > 1:
         options["every"] = stride
     asked: Any = simulator
-    return asked.rollout(start, _whole_leaps(actions, stride), outputs=outputs, **options)
+    return asked.rollout(start, whole_leaps(actions, stride), outputs=outputs, **options)
 
 
-def _whole_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
+def whole_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
+    """Actions [K, T, A] with standing still behind them, to a multiple of the stride."""
     missing = -actions.shape[1] % stride
     return np.pad(actions, ((0, 0), (0, missing), (0, 0))) if missing else actions
 

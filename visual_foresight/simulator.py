@@ -14,10 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from visual_foresight.backend import device_kind
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import Leap, SimulatorStart, checked_array, checked_maps, pixel_maps
-from visual_foresight.unrolling import OUTPUTS, by_candidate, make_roll, plan_leaps, plan_steps, state_after
+from visual_foresight.unrolling import (
+    OUTPUTS,
+    by_candidate,
+    join,
+    make_advance,
+    make_futures,
+    make_roll,
+    make_start,
+    padded,
+    pieces,
+    plan_leaps,
+    plan_steps,
+)
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
@@ -40,6 +53,10 @@ class LearnedSimulator:
         predictor: a VideoPredictor.
         memory_budget_mb: bound on the working memory of one chunk [MB].
 
+    Attributes:
+        costs_on_device: whether planners' costs are computed beside the network, so that only costs are copied to the
+            host; at first True on accelerators. On a CPU, NumPy is faster.
+
     Raises:
         TypeError: `predictor` is no VideoPredictor (pass `VideoPredictor.from_preset(name)`, not the name).
         ValueError: the memory budget is not positive.
@@ -54,6 +71,7 @@ class LearnedSimulator:
         if not memory_budget_mb > 0:
             raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
         self.predictor = predictor
+        self.costs_on_device = device_kind() != "cpu"
         height, width = predictor.config.image_size
         fitting = max(1, int(memory_budget_mb * 1e6 / (height * width * _BYTES_PER_PIXEL)))
         # A power of two, as the sizes of smaller batches are: few sizes, so few compilations.
@@ -231,9 +249,39 @@ class LearnedSimulator:
         """
         actions = self._check_candidates(start, actions, every)
         wanted = _check_outputs(outputs, start)
-        pieces = [self._roll_chunk(start, piece, wanted, every, draft) for piece in _pieces(actions, self.chunk_size)]
-        joined = {name: _join([piece[name] for piece in pieces]) for name in wanted}
+        rolled = [self._roll_chunk(start, piece, wanted, every, draft) for piece in pieces(actions, self.chunk_size)]
+        joined = {name: join([piece[name] for piece in rolled]) for name in wanted}
         return Rollout(actions=actions, **joined, every=every)
+
+    def cost_function(self, start: SimulatorStart, objective: Any) -> Any:
+        """Costs [K] of candidates [K, H, A], and their gradients, see `planners.simulation`: what planners are given.
+
+        With `costs_on_device` futures stay where they are computed; see `tensor_cost.TensorCost`.
+        """
+        from visual_foresight.planners.simulation import SimulatedCost
+        from visual_foresight.tensor_cost import TensorCost
+
+        return (TensorCost if self.costs_on_device else SimulatedCost)(self, start, objective)
+
+    def futures(self, start: SimulatorStart, actions: np.ndarray, outputs: Sequence[str]) -> dict[str, Any]:
+        """What an objective reads of K futures, as tensors where they were computed; see `unrolling.make_futures`.
+
+        Args:
+            start: from `start`; its arrays are copied at each call unless it is `on_device`.
+            actions: [K, T, A], environment units, T a multiple of the stride.
+            outputs: fields of a Rollout; "pixels" are shown as maps.
+        """
+        from keras import ops, tree
+
+        actions = self._check_candidates(start, actions, self.stride)
+        wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in outputs))
+        function = self._function("futures", _check_outputs(wanted, start), start.num_pixels > 0)
+        parts = []
+        for piece in pieces(actions, self.chunk_size):
+            found, count = function(*self._scene(start.rebased(), padded(piece))), len(piece)
+            whole = found["actions"].shape[0] == count
+            parts.append(found if whole else {name: value[:count] for name, value in found.items()})
+        return parts[0] if len(parts) == 1 else tree.map_structure(lambda *all_: ops.concatenate(all_), *parts)
 
     def cost_gradient(
         self, start: SimulatorStart, objective: Any, actions: np.ndarray
@@ -258,27 +306,20 @@ class LearnedSimulator:
             self._gradients[objective] = self._compile(function)
         compiled = self._gradients[objective]
         costs, gradients = [], []
-        for piece in _pieces(actions, self.chunk_size):
-            values = compiled(*self._scene(start, _padded(piece)))
+        for piece in pieces(actions, self.chunk_size):
+            values = compiled(*self._scene(start.rebased(), padded(piece)))
             costs.append(np.asarray(values[0])[: len(piece)])
             gradients.append(np.asarray(values[1])[: len(piece)])
-        return _join(costs), _join(gradients)
+        return join(costs), join(gradients)
 
     def _cost_function(self, objective: Any) -> Any:
         """Takes a weak reference: what is compiled for an objective goes when the caller lets it go."""
-        from keras import ops
-
         asked = objective().outputs
         wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in asked))
-        roll = make_roll(self.predictor, wanted, whole_leaps=True, draft=True)
-        stride = self.stride
+        futures = make_futures(self.predictor, wanted)
 
-        def cost(carry: Any, frame: Any, state: Any, actions: Any, maps: Any = None) -> Any:
-            count, steps, size = actions.shape
-            blocks = ops.transpose(ops.reshape(actions, (count, steps // stride, stride * size)), (1, 0, 2))
-            plan = ops.concatenate([blocks, ops.full_like(blocks[..., :1], stride)], axis=-1)
-            series = roll(carry, frame, state, plan, maps)
-            return objective()(Rollout(actions=actions, **by_candidate(series, ops, frame.shape[1]), every=stride))
+        def cost(*scene: Any) -> Any:
+            return objective()(Rollout(**futures(*scene), every=self.stride))
 
         return cost
 
@@ -300,15 +341,15 @@ class LearnedSimulator:
     ) -> dict[str, np.ndarray]:
         """One compiled call. K is padded to a few sizes, because each size is compiled once."""
         count, stride = len(actions), self.stride
-        padded = _padded(actions)
+        filled = padded(actions)
         whole_leaps = stride == 1 or every % stride == 0
         subsample = every // stride if whole_leaps else every
         if whole_leaps:
             start = start.rebased()
-            plan = plan_leaps(padded, stride)
+            plan = plan_leaps(filled, stride)
         else:
-            taken = start.leap.actions[0, : start.leap.count[0]] if start.leap else padded[0, :0]
-            plan = plan_steps(padded, stride, taken)
+            taken = start.leap.actions[0, : start.leap.count[0]] if start.leap else filled[0, :0]
+            plan = plan_steps(filled, stride, taken)
         function = self._function("rollout", (wanted, whole_leaps, subsample, draft), start.num_pixels > 0)
         results = function(*self._scene(start, plan))
         series = {name: np.asarray(value) for name, value in results.items()}
@@ -335,40 +376,15 @@ class LearnedSimulator:
         key = (kind, detail, with_maps)
         if key not in self._compiled:
             make: dict[str, Any] = {
-                "start": self._start_function,
-                "advance": self._advance_function,
+                "start": lambda count: make_start(self.predictor, count),
+                "futures": lambda outputs: make_futures(self.predictor, outputs),
+                "advance": lambda _: make_advance(self.predictor),
                 "rollout": lambda how: make_roll(
                     self.predictor, how[0], whole_leaps=how[1], subsample=how[2], draft=how[3]
                 ),
             }
             self._compiled[key] = self._compile(make[kind](detail))
         return self._compiled[key]
-
-    def _start_function(self, count: int) -> Any:
-        predictor = self.predictor
-
-        def encode(frames: Any, actions: Any, states: Any, maps: Any = None) -> tuple[Any, Any]:
-            carry = predictor.initial_carry(frames[:, 0], states[:, 0], maps)
-            state = states[:, 0]
-            for time in range(count - 1):
-                carry, prediction = predictor.step(carry, frames[:, time], actions[:, time], state)
-                true_state = predictor.backbone.state_feedback == "context"
-                state = states[:, time + 1] if true_state else prediction.state
-            return carry, state
-
-        return encode
-
-    def _advance_function(self, detail: None) -> Any:
-        predictor = self.predictor
-
-        def advance(carry: Any, frame: Any, state: Any, actions: Any, count: Any, maps: Any = None) -> tuple[Any, ...]:
-            carry, prediction = predictor.step(carry, frame, actions, state, maps)
-            after = prediction.state
-            if predictor.config.stride > 1:
-                after = state_after(predictor.robot_path(actions, state), count)
-            return carry, prediction.frame, after, prediction.maps
-
-        return advance
 
 
 def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
@@ -382,19 +398,3 @@ def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, 
     if "pixels" in outputs:
         raise ValueError("pixels were asked for, but the start has no designated pixels; pass start(..., pixels=...)")
     return tuple(name for name in outputs if name != "pixel_distributions")
-
-
-def _pieces(actions: np.ndarray, chunk_size: int) -> list[np.ndarray]:
-    """Candidates [K, T, A] in as few chunks as fit, all of nearly the same size."""
-    return np.array_split(actions, -(-len(actions) // chunk_size))
-
-
-def _padded(actions: np.ndarray) -> np.ndarray:
-    """Candidates [K, T, A] with the last one repeated, to a power of two or a multiple of 8: few sizes to compile."""
-    count = len(actions)
-    missing = (-count % 8) if count > 8 else (1 << (count - 1).bit_length()) - count
-    return np.concatenate([actions, np.repeat(actions[-1:], missing, axis=0)]) if missing else actions
-
-
-def _join(pieces: list[np.ndarray]) -> np.ndarray:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -78,6 +78,15 @@ class SimulatorStart:
         """One of the scenes, as a start with N = 1."""
         return _map_arrays(lambda array: np.asarray(array)[index : index + 1], self)
 
+    def on_device(self) -> SimulatorStart:
+        """The same scenes as tensors of the backend, for many calls; only rollouts can begin there."""
+        from keras import ops
+
+        start = self.rebased()
+        base = start.leap or start
+        plain = SimulatorStart(start.carry, base.frame, base.state, base.pixel_distributions)
+        return _map_arrays(ops.convert_to_tensor, plain)
+
     def rebased(self) -> SimulatorStart:
         """The same scenes at the beginning of a leap: the next one starts from the present prediction.
 

@@ -56,6 +56,34 @@ def plan_steps(actions: np.ndarray, stride: int, taken: np.ndarray) -> np.ndarra
     return rows
 
 
+def make_start(predictor: VideoPredictor, count: int) -> Any:
+    """The function that encodes `count` context frames: (frames, actions, states, maps=None) to (carry, state)."""
+
+    def encode(frames: Any, actions: Any, states: Any, maps: Any = None) -> tuple[Any, Any]:
+        carry = predictor.initial_carry(frames[:, 0], states[:, 0], maps)
+        state = states[:, 0]
+        for time in range(count - 1):
+            carry, prediction = predictor.step(carry, frames[:, time], actions[:, time], state)
+            true_state = predictor.backbone.state_feedback == "context"
+            state = states[:, time + 1] if true_state else prediction.state
+        return carry, state
+
+    return encode
+
+
+def make_advance(predictor: VideoPredictor) -> Any:
+    """The function of one control step: (carry, frame, state, actions, count, maps=None) to what follows."""
+
+    def advance(carry: Any, frame: Any, state: Any, actions: Any, count: Any, maps: Any = None) -> tuple[Any, ...]:
+        carry, prediction = predictor.step(carry, frame, actions, state, maps)
+        after = prediction.state
+        if predictor.config.stride > 1:
+            after = state_after(predictor.robot_path(actions, state), count)
+        return carry, prediction.frame, after, prediction.maps
+
+    return advance
+
+
 def make_roll(
     predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: bool, subsample: int = 1, draft: bool = False
 ) -> Any:
@@ -138,6 +166,32 @@ def make_roll(
         return following, outputs
 
     return roll
+
+
+def make_futures(predictor: VideoPredictor, outputs: Sequence[str]) -> Any:
+    """The function of one scene and K candidates [K, T, A] that objectives are computed from, beside the network.
+
+    Args:
+        predictor: a VideoPredictor.
+        outputs: what an objective reads, see `OUTPUTS`. Frames and maps are those of the ends of leaps, and of drafts
+            if there are any: as planners ask for them.
+
+    Returns:
+        futures(carry, frame, state, actions, maps=None) -> dict of the fields of a Rollout, tensors.
+    """
+    from keras import ops
+
+    roll = make_roll(predictor, outputs, whole_leaps=True, draft=True)
+    stride = predictor.config.stride
+
+    def futures(carry: Any, frame: Any, state: Any, actions: Any, maps: Any = None) -> dict[str, Any]:
+        count, steps, size = actions.shape
+        blocks = ops.transpose(ops.reshape(actions, (count, steps // stride, stride * size)), (1, 0, 2))
+        plan = ops.concatenate([blocks, ops.full_like(blocks[..., :1], stride)], axis=-1)
+        series = roll(carry, frame, state, plan, maps)
+        return {"actions": actions, **by_candidate(series, ops, frame.shape[1])}
+
+    return futures
 
 
 def state_after(path: Any, count: Any) -> Any:
@@ -239,3 +293,20 @@ def whole_maps(maps: Any, xp: Any, height: int) -> Any:
     apart = xp.reshape(maps / scale**2, (*before, rows, 1, columns, 1))
     repeated = xp.broadcast_to(apart, (*before, rows, scale, columns, scale))
     return xp.reshape(repeated, (*before, rows * scale, columns * scale))
+
+
+def pieces(actions: np.ndarray, chunk_size: int) -> list[np.ndarray]:
+    """Candidates [K, T, A] in as few chunks as fit, all of nearly the same size."""
+    return np.array_split(actions, -(-len(actions) // chunk_size))
+
+
+def padded(actions: np.ndarray) -> np.ndarray:
+    """Candidates [K, T, A] with the last one repeated, to a power of two or a multiple of 8: few sizes to compile."""
+    count = len(actions)
+    missing = (-count % 8) if count > 8 else (1 << (count - 1).bit_length()) - count
+    return np.concatenate([actions, np.repeat(actions[-1:], missing, axis=0)]) if missing else actions
+
+
+def join(parts: list[np.ndarray]) -> np.ndarray:
+    """Parts one behind the other, without a copy where there is only one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

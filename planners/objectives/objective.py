@@ -21,6 +21,10 @@ class Objective(Protocol):
     actions and states are there for every step. Terms then have as many steps as what they read: T' is T for actions
     and states, T // every for pictures and maps.
 
+    Where the network runs on an accelerator, rollouts hold tensors of the Keras backend, and an objective that was used
+    for more than one decision is compiled: it must then not change any more. One that raises an error when it is shown
+    tensors is given NumPy arrays; one with an attribute ``compilable = False`` is never compiled.
+
     Terms have units. Each objective of this package divides its terms by ``scale`` and says by ``units`` what 1 is
     ("px", "4 px", ...), so that weights of a sum are exchange rates between units.
     """
