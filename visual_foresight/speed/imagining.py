@@ -1,6 +1,6 @@
 """Rollouts and decisions: frames that a predictor imagines, the time of a decision, and what of it is network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,12 @@ def measure_seed_precision(*, repeats: int, warmup: int, batch_size: int = 32, l
 
 
 def measure_published_decision(
-    simulator: Any, *, repeats: int, warmup: int, budget: Mapping[str, int] = PUBLISHED
+    simulator: Any,
+    *,
+    repeats: int,
+    warmup: int,
+    budget: Mapping[str, int] = PUBLISHED,
+    name: str = "decision, published",
 ) -> Measurement:
     """A decision of CEM at the published budget: context encoding, designated-pixel cost, all iterations.
 
@@ -139,18 +144,32 @@ def measure_published_decision(
     complete = False
     decide()
     complete = True  # read by `noted`: the candidates are known
-    start = scene(simulator)
+    imagine_one = _imagining_of(simulator, objective)
 
     def imagine_all() -> None:
         for candidates in seen:
-            imagine(simulator, start, candidates, ("pixel_distributions",))
+            imagine_one(candidates)
 
     decisions, rollouts = timed_together([decide, imagine_all], repeats=repeats, warmup=warmup)
     # Paired: a disturbance of the machine that lasts hits neighbours alike.
     share = float(np.median(np.array(rollouts) / np.array(decisions)))
     facts = {"rollouts_milliseconds": 1e3 * float(np.median(rollouts)), "network_share": share}
     note = " x ".join(str(budget[name]) for name in ("candidates", "iterations", "horizon")) + " control steps"
-    return Measurement("decision, published", "decisions", 1, decisions, f"{note}, {_describe(simulator)}", facts=facts)
+    return Measurement(name, "decisions", 1, decisions, f"{note}, {_describe(simulator)}", facts=facts)
+
+
+def _imagining_of(simulator: Any, objective: Any) -> Callable[[np.ndarray], Any]:
+    """The part of a cost function that rolls out; maps stay on the device where costs are computed there."""
+    start = scene(simulator)
+    on_device = getattr(simulator.cost_function(start, objective), "imagine", None)
+    if on_device is None:
+        return lambda candidates: imagine(simulator, start, candidates, ("pixel_distributions",))
+
+    def wait(candidates: np.ndarray) -> None:
+        for value in on_device(candidates).values():
+            getattr(value, "block_until_ready", lambda: None)()
+
+    return wait
 
 
 def _published_planner(simulator: Any, budget: Mapping[str, int]) -> tuple[Any, Any]:
@@ -240,12 +259,8 @@ def _limit(predictor: Any) -> str:
 
 
 def count_step_flops(predictor: Any, batch: int = 8) -> float | None:
-    """Return the floating point operations of one predicted frame, as TensorFlow counts its graph; None on JAX."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return None
-    import tensorflow as tf
+    """Return the floating point operations of one predicted frame, see `counting`."""
+    from visual_foresight.speed.counting import count_flops
 
     config = predictor.config
     frame = np.zeros((batch, *config.image_size, 3), np.float32)
@@ -260,11 +275,5 @@ def count_step_flops(predictor: Any, batch: int = 8) -> float | None:
         carry, prediction = predictor.step(predictor.initial_carry(frame, state), frame, action, state)
         return carry, prediction.frame
 
-    return (_graph_flops(tf, begin_and_step, frame, state, action) - _graph_flops(tf, begin, frame, state)) / batch
-
-
-def _graph_flops(tf: Any, function: Any, *arguments: np.ndarray) -> float:
-    graph = tf.function(function, autograph=False).get_concrete_function(*arguments).graph
-    options: Mapping[str, Any] = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
-    found = tf.compat.v1.profiler.profile(graph, options={**options, "output": "none"})
-    return float(found.total_float_ops)
+    both, first = count_flops(begin_and_step, frame, state, action), count_flops(begin, frame, state)
+    return None if both is None or first is None else (both - first) / batch

@@ -17,6 +17,9 @@ MEMORY_COPY = "memory copy"
 # [batch, rows and columns, channels in, channels out, kernel]: the first ConvLSTM of the seed, a block of `fast`.
 _LARGE = (32, 32, 64, 128, 5)
 _SMALL = (32, 16, 48, 48, 3)
+# Accelerators need more work at once than a CPU to reach their limits, or starting a call is all that is measured.
+_SIDE, _ACCELERATOR_SIDE = 1024, 8192
+_ACCELERATOR_BATCH = 1024
 
 
 def measure_limits(*, repeats: int, warmup: int) -> list[Measurement]:
@@ -33,12 +36,13 @@ def measure_limits(*, repeats: int, warmup: int) -> list[Measurement]:
     ]
 
 
-def measure_matrix_product(dtype: str, *, repeats: int, warmup: int, size: int = 1024) -> Measurement:
-    """A square matrix product on the backend."""
+def measure_matrix_product(dtype: str, *, repeats: int, warmup: int, size: int | None = None) -> Measurement:
+    """A square matrix product on the backend; by default 1024 wide on a CPU and 8192 on an accelerator."""
     from keras import ops
 
-    from visual_foresight.backend import compile_function
+    from visual_foresight.backend import compile_function, device_kind
 
+    size = size or (_SIDE if device_kind() == "cpu" else _ACCELERATOR_SIDE)
     left = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(size, size)), dtype)
     product = compile_function(lambda a, b: ops.sum(ops.cast(ops.matmul(a, b), "float32")))
     seconds = timed(lambda: float(product(left, left)), repeats=repeats, warmup=warmup)
@@ -52,12 +56,16 @@ def _itself(dtype: str) -> tuple[str, float]:
 def measure_convolution(
     name: str, sizes: tuple[int, int, int, int, int], dtype: str, *, repeats: int, warmup: int
 ) -> Measurement:
-    """A convolution on the backend, summed up so that the result is not copied out."""
+    """A convolution on the backend, summed up so that the result is not copied out.
+
+    The batch is that of `sizes` on a CPU, and 1024 on an accelerator.
+    """
     from keras import ops
 
-    from visual_foresight.backend import compile_function
+    from visual_foresight.backend import compile_function, device_kind
 
     batch, side, inputs, outputs, kernel = sizes
+    batch = batch if device_kind() == "cpu" else _ACCELERATOR_BATCH
     rng = np.random.default_rng(0)
     images = ops.convert_to_tensor(rng.normal(size=(batch, side, side, inputs)), dtype)
     weights = ops.convert_to_tensor(rng.normal(size=(kernel, kernel, inputs, outputs)), dtype)
@@ -73,7 +81,7 @@ def measure_convolution(
 
 
 def measure_memory_copy(*, repeats: int, warmup: int, megabytes: int = 64) -> Measurement:
-    """Copying a block that does not fit into the caches; bytes count once."""
+    """Copying a block that does not fit into the caches of the host, by the host; bytes count once."""
     source = np.ones(megabytes * 2**20, np.uint8)
     target = np.empty_like(source)
     seconds = timed(lambda: np.copyto(target, source), repeats=repeats, warmup=warmup)

@@ -43,8 +43,15 @@ def measure_fast_training(*, repeats: int, warmup: int, batch_size: int = 32, le
 
 def make_step(network: dict[str, Any], dtype: str, batch_size: int, length: int) -> tuple[Any, Any]:
     """Return a function that makes one training step on a batch of noise, and the predictor that it trains."""
+    model, batch = make_model(network, dtype, batch_size, length)
+    return lambda: model.train_on_batch(batch), model.predictor
+
+
+def make_model(network: dict[str, Any], dtype: str, batch_size: int, length: int) -> tuple[Any, dict[str, Any]]:
+    """Return a compiled training model with random weights, and a batch of noise for it."""
     import keras
 
+    from visual_foresight.backend import backend_name, device_kind
     from visual_foresight.predictor.config import PredictorConfig
     from visual_foresight.predictor.predictor import VideoPredictor
     from visual_foresight.train.config import TrainingConfig
@@ -54,10 +61,9 @@ def make_step(network: dict[str, Any], dtype: str, batch_size: int, length: int)
     predictor = VideoPredictor(config, dtype=None if dtype == "float32" else dtype)
     settings = TrainingConfig(batch_size=batch_size, sequence_length=length, context_frames=config.context_frames)
     model = TrainingModel(predictor, settings)
-    # XLA only where training uses it too: on accelerators.
-    from visual_foresight.backend import device_kind
-
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=device_kind() != "cpu")
+    # TensorFlow on a CPU trains faster without XLA; JAX without it would run operation by operation.
+    through_xla = backend_name() == "jax" or device_kind() != "cpu"
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=through_xla)
     rng = np.random.default_rng(0)
     batch = {
         "frames": rng.integers(0, 256, (batch_size, length, *config.image_size, 3), dtype=np.uint8),
@@ -65,4 +71,4 @@ def make_step(network: dict[str, Any], dtype: str, batch_size: int, length: int)
         "states": rng.normal(size=(batch_size, length, config.state_size)).astype(np.float32),
         "ground_truth": rng.random((batch_size, length - 1)) < 0.5,
     }
-    return lambda: model.train_on_batch(batch), predictor
+    return model, batch
