@@ -23,7 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "split_by": ("file", "episode"),
     "preprocess": ("seed", "antialias", "none"),
     "precision": ("float32", "mixed_bfloat16"),
-    "learning_rate_schedule": ("constant", "cosine"),
+    "learning_rate_schedule": ("constant", "cosine", "timed"),
     "window": ("random", "first"),
     "select": ("psnr", "loss", "regret"),
 }
@@ -92,7 +92,11 @@ class TrainingConfig:
     skip_bad: bool = _option(False, DATA, "pass over records that cannot be read, and count them")
 
     seed: int = _option(0, OPTIMISATION, "seed of weights, order of windows, split by episode, scheduled sampling")
-    learning_rate_schedule: str = _option("constant", OPTIMISATION, "constant, or cosine down to a hundredth")
+    learning_rate_schedule: str = _option(
+        "constant",
+        OPTIMISATION,
+        "constant; or a cosine down to a hundredth: over the iterations; timed: max_minutes",
+    )
     gradient_clip: float = _option(0.0, OPTIMISATION, "largest norm of the whole gradient; 0: no limit")
     state_weight: float = _option(1e-4, OPTIMISATION, "weight of the squared state error in the loss (original: 1e-4)")
     coarse_weight: float = _option(0.0, OPTIMISATION, "weight of the errors of blurred frames, at three scales")
@@ -192,7 +196,7 @@ def resume_differences(saved: TrainingConfig, current: TrainingConfig) -> list[s
     A longer run is a continuation only while nothing is scaled to its length: neither the cosine nor the curriculum.
     """
     free = set(FREE_ON_RESUME)
-    if current.learning_rate_schedule == "constant" and not current.rollout_curriculum:
+    if current.learning_rate_schedule != "cosine" and not current.rollout_curriculum:
         free.add("num_iterations")
     differences = []
     for item in dataclasses.fields(TrainingConfig):
@@ -278,6 +282,8 @@ def _check_combinations(config: TrainingConfig) -> None:
             f"sequence_length - context_frames must be a multiple of the stride, {config.stride}; got "
             f"sequence_length={config.sequence_length}, context_frames={config.context_frames}"
         )
+    if config.learning_rate_schedule == "timed" and not config.max_minutes:
+        raise ValueError("learning_rate_schedule=timed cools down over --max_minutes: pass how long the run may take")
     largest = config.num_predicted - 1
     for steps in config.rollout_curriculum:
         if not 0 <= steps <= largest:

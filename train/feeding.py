@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,14 +18,17 @@ from visual_foresight.train.config import TrainingConfig
 from visual_foresight.train.sampling import ground_truth_mask
 from visual_foresight.train.streaming import StreamedWindows
 
+# An accelerator takes a step of a small network in less time than one thread needs for its batch.
+_MOST_THREADS = 8
+
 
 def training_batches(source: WindowSource | StreamedWindows, config: TrainingConfig, start: int) -> Any:
     """Endless batches from iteration `start` on; batch i depends on the seed and i alone.
 
     Returns:
         On TensorFlow a `tf.data.Dataset` that prepares batches ahead in a thread, on JAX a generator of tuples of one
-        batch, as Keras wants them. Each batch is what `WindowSource.batch` gives and, unless `schedsamp_k` is -1,
-        "ground_truth" `[B, T-1]` bool.
+        batch, as Keras wants them, which threads prepare ahead. Each batch is what `WindowSource.batch` gives and,
+        unless `schedsamp_k` is -1, "ground_truth" `[B, T-1]` bool.
     """
     if backend_name() == "tensorflow":
         return _dataset(source, config, start)
@@ -67,13 +74,22 @@ def _mask(config: TrainingConfig, iteration: int) -> np.ndarray:
 
 
 def _generator(source: WindowSource, config: TrainingConfig, start: int) -> Iterator[tuple[dict[str, np.ndarray]]]:
-    iteration = start
-    while True:
+    def make(iteration: int) -> tuple[dict[str, np.ndarray]]:
         batch = source.batch(iteration)
         if config.schedsamp_k != -1:
             batch["ground_truth"] = _mask(config, iteration)
-        yield (batch,)
-        iteration += 1
+        return (batch,)
+
+    num_threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="batches")
+    try:
+        waiting: deque[Future] = deque()
+        for iteration in itertools.count(start):
+            waiting.append(pool.submit(make, iteration))
+            if len(waiting) > 2 * num_threads:
+                yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _dataset(source: WindowSource | StreamedWindows, config: TrainingConfig, start: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from visual_foresight.backend import device_kind
 from visual_foresight.train import checkpoints
 from visual_foresight.train.checkpoints import CheckpointFolder, TrainingState
 from visual_foresight.train.config import TrainingConfig
@@ -23,6 +25,17 @@ from visual_foresight.train.sampling import ground_truth_count
 
 FINISHED, OUT_OF_TIME, NO_BETTER = "finished", "out of time", "no better validation"
 _VIDEO_EXAMPLES = 4
+FINAL_LEARNING_RATE = 0.01
+"""Where the learning rate ends under a schedule, as a share of the first."""
+
+# An accelerator is given so many further steps before a loss is looked at: looking waits for the step to be done.
+_STEPS_AHEAD = 8
+
+
+def timed_share(elapsed: float) -> float:
+    """What is left of the learning rate after that share of the time: a cosine from 1 to `FINAL_LEARNING_RATE`."""
+    wave = 0.5 * (1 + math.cos(math.pi * min(elapsed, 1.0)))
+    return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * wave
 
 
 class TrainingDivergedError(ValueError):
@@ -104,21 +117,26 @@ class RunCallback(keras.callbacks.Callback):
         self._start = time.monotonic()
         self._epoch_start = progress.iteration
         self._shown = -math.inf
+        self._steps_ahead = 0 if device_kind() == "cpu" else _STEPS_AHEAD
+        self._losses: deque[tuple[int, Any]] = deque()
 
     # ---- Keras' hooks -----------------------------------------------------------------------------------------
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Remembers where the row of the log begins."""
+        """Remembers where the row of the log begins; where the learning rate follows the clock, sets it."""
         del epoch, logs
         self._epoch_start = self.progress.iteration
+        if self._config.learning_rate_schedule == "timed":
+            share = (time.monotonic() - self._start) / (60 * self._config.max_minutes)
+            self.model.optimizer.learning_rate = self._config.learning_rate * timed_share(share)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the loss and the clock after every call of the compiled step."""
+        """Looks at the loss and the clock after every call of the compiled step; see `_STEPS_AHEAD`."""
         iteration = self._epoch_start + batch + 1
         advanced, self.progress.iteration = iteration - self.progress.iteration, iteration
         self.progress.seconds = self._before + time.monotonic() - self._start
-        if not math.isfinite(logs["loss"]):
-            self._diverged("the loss is not finite", iteration - 1)
+        self._losses.append((iteration, logs["loss"]))
+        self._check_losses(self._steps_ahead)
         self._show(advanced, logs)
         limit = self._config.max_minutes * 60
         if limit and time.monotonic() - self._start >= limit and iteration < self._config.num_iterations:
@@ -128,6 +146,7 @@ class RunCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes a row of the log; validates and saves where it is time to."""
         del epoch
+        self._check_losses(0)
         config, progress = self._config, self.progress
         ends = progress.iteration >= config.num_iterations or self.model.stop_training
         row, tags = self._training_row(logs)
@@ -161,6 +180,13 @@ class RunCallback(keras.callbacks.Callback):
         self.model.predictor.metadata["training"] = training
         state = TrainingState(progress.iteration, self._config, self._fingerprint, optimizer, progress.to_json())
         self._folder.save(self.model.predictor, state, best=best)
+
+    def _check_losses(self, num_left: int) -> None:
+        """Looks at all losses but the newest."""
+        while len(self._losses) > num_left:
+            iteration, value = self._losses.popleft()
+            if not math.isfinite(value):
+                self._diverged("the loss is not finite", iteration - 1)
 
     def _passed(self, every: int) -> bool:
         """Whether a multiple of `every` lies in the row of the log that ends now."""

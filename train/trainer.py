@@ -29,11 +29,8 @@ from visual_foresight.train.determinism import fresh_layer_names, repeatable_exe
 from visual_foresight.train.feeding import Batches, training_batches, validation_batches
 from visual_foresight.train.model import TrainingModel
 from visual_foresight.train.records import RunRecords, read_log
-from visual_foresight.train.run import Progress, RunCallback
+from visual_foresight.train.run import FINAL_LEARNING_RATE, Progress, RunCallback
 from visual_foresight.train.selection import RegretJudge
-
-_FINAL_LEARNING_RATE = 0.01
-"""Where the cosine ends, as a share of the first learning rate."""
 
 _NETWORK_FIELDS = (
     "backbone", "use_state", "num_masks", "kernel_size", "context_frames", "width", "stride", *GROWING,
@@ -138,7 +135,7 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     """
     rate: Any = config.learning_rate
     if config.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, config.num_iterations, alpha=_FINAL_LEARNING_RATE)
+        rate = keras.optimizers.schedules.CosineDecay(rate, config.num_iterations, alpha=FINAL_LEARNING_RATE)
     return keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=config.gradient_clip or None)
 
 

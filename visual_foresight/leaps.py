@@ -54,9 +54,5 @@ def jitter_colours(frames: np.ndarray, rng: np.random.Generator, strength: float
     # One factor for all colours (light) and one for each (tint), half of the range each.
     gains = 0.5 * gains + 0.5 * rng.uniform(1 - strength, 1 + strength, (len(frames), 1, 1))
     offsets = rng.uniform(-64 * strength, 64 * strength, (len(frames), 1, 1))
-    tables = np.clip(np.arange(256)[None, :, None] * gains + offsets, 0, 255).round().astype(np.uint8)  # [B, 256, 3]
-    changed = np.empty_like(frames)
-    for window, table, result in zip(frames, tables, changed, strict=True):
-        for colour in range(3):
-            result[..., colour] = table[:, colour][window[..., colour]]
-    return changed
+    changed = frames * gains.astype(np.float32)[:, :, None, None] + offsets.astype(np.float32)[:, :, None, None]
+    return np.rint(np.clip(changed, 0, 255, out=changed), out=changed).astype(np.uint8)

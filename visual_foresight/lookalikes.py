@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial import cKDTree
 
 from visual_foresight.episode import Episode
@@ -47,7 +46,7 @@ class Lookalikes:
                 f"points to follow are told from the robot by at least {_NEIGHBOURS} frames and their states; got "
                 f"{len(frames)} frames and {len(states)} states"
             )
-        self._frames = frames.astype(np.int16)
+        self._planes = _planes(frames)
         deviation = states.std(axis=0)
         self._scale = np.where(deviation > 0, deviation, 1.0)
         self._tree = cKDTree(states / self._scale)
@@ -84,11 +83,15 @@ class Lookalikes:
         Pixels at the rim of what is found are left out: there the robot's own outline, a pixel beside where it was,
         would be taken for a thing.
         """
-        _, neighbours = self._tree.query(state / self._scale, _NEIGHBOURS)
-        shared = np.zeros(frame.shape[:2], np.int64)
-        for index in neighbours:
-            shared += np.abs(self._frames[index] - frame).max(axis=-1) <= _SAME
-        return binary_erosion(shared < _SHARE * _NEIGHBOURS)
+        return self._things(_planes(frame)[None], state[None])[0]
+
+    def _things(self, planes: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """[B, H, W] bool for frames [B, C, H, W] and states [B, S]."""
+        _, neighbours = self._tree.query(states / self._scale, _NEIGHBOURS)
+        shared = np.zeros(planes[:, 0].shape, np.uint8)
+        for column in neighbours.T:
+            shared += _largest_differences(self._planes[column], planes) <= _SAME
+        return _eroded(shared < _SHARE * _NEIGHBOURS)
 
     def choose_points(
         self, frames: np.ndarray, states: np.ndarray, num_points: int, rng: np.random.Generator
@@ -106,14 +109,51 @@ class Lookalikes:
         """
         points = np.full((len(frames), num_points, 2), -1, np.float32)
         draws = rng.random((len(frames), num_points))
-        for window, row, result, draw in zip(frames, states, points, draws, strict=True):
-            first = window[0].astype(np.int16)
-            rows, columns = np.nonzero(self.things(first, row[0]))
+        planes = _planes(frames)
+        things = self._things(planes[:, 0], states[:, 0])
+        change = np.zeros(things.shape, bool)
+        for later in range(1, planes.shape[1]):
+            change |= _largest_differences(planes[:, later], planes[:, 0]) > _CHANGE
+        weights = np.where(things, np.where(_dilated(change, _AROUND), 1.0, _STILL), 0.0)
+        for thing, weight, result, draw in zip(things, weights, points, draws, strict=True):
+            rows, columns = np.nonzero(thing)
             if not len(rows):
                 continue
-            change = np.abs(window[1:] - first).max(axis=(0, -1)) > _CHANGE
-            near = binary_dilation(change, iterations=_AROUND)[rows, columns]
-            sums = np.cumsum(np.where(near, 1.0, _STILL))
+            sums = np.cumsum(weight[rows, columns])
             index = np.searchsorted(sums, draw * sums[-1], side="right")
             result[:, 0], result[:, 1] = rows[index], columns[index]
         return points
+
+
+# Bytes in planes, whole batches at a time: a tenth of the time of the same sums over [H, W, 3] in wider numbers, and
+# threads do not wait for each other. An accelerator is done with a step before one thread has its points.
+
+
+def _planes(frames: np.ndarray) -> np.ndarray:
+    """[..., H, W, C] to [..., C, H, W], contiguous."""
+    return np.ascontiguousarray(np.moveaxis(frames, -1, -3))
+
+
+def _largest_differences(frames: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[B, H, W] uint8: by how much the colours of two sets of frames [B, C, H, W] uint8 differ at most."""
+    return np.max(np.maximum(frames, others) - np.minimum(frames, others), axis=1)
+
+
+def _eroded(masks: np.ndarray) -> np.ndarray:
+    """Masks [B, H, W] without pixels of which a neighbour above, below, left or right is not in it, or not there."""
+    inner = np.zeros_like(masks)
+    rows = masks[:, 1:-1] & masks[:, :-2] & masks[:, 2:]
+    inner[:, 1:-1, 1:-1] = rows[..., 1:-1] & masks[:, 1:-1, :-2] & masks[:, 1:-1, 2:]
+    return inner
+
+
+def _dilated(masks: np.ndarray, times: int) -> np.ndarray:
+    """Masks [B, H, W] grown so many times by the neighbours above, below, left and right."""
+    for _ in range(times):
+        grown = masks.copy()
+        grown[:, 1:] |= masks[:, :-1]
+        grown[:, :-1] |= masks[:, 1:]
+        grown[..., 1:] |= masks[..., :-1]
+        grown[..., :-1] |= masks[..., 1:]
+        masks = grown
+    return masks

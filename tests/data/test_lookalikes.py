@@ -52,6 +52,39 @@ def test_an_empty_table_holds_no_thing(lookalikes):
     assert not lookalikes.things(picture(9, []), np.array([9.0, 0.0])).any()
 
 
+def test_things_are_those_of_the_slow_sums(lookalikes):
+    """Against the definition, pixel by pixel, with SciPy's erosion."""
+    from scipy.ndimage import binary_erosion
+    from scipy.spatial import cKDTree
+
+    episodes = recorded()
+    again = Lookalikes.of(episodes, seed=0)
+    states = np.concatenate([episode.states for episode in episodes])
+    scale = np.where(states.std(axis=0) > 0, states.std(axis=0), 1.0)
+    frames = np.concatenate([episode.frames for episode in episodes]).astype(int)
+    tree = cKDTree(states / scale)
+    for row in (0, 40, 77):
+        distances, _ = tree.query(states[row] / scale, 11)
+        if distances[-1] == distances[-2]:
+            continue  # another frame is as near: either may be among the neighbours
+        _, near = tree.query(states[row] / scale, 10)
+        shared = (np.abs(frames[near] - frames[row]).max(axis=-1) <= 35).sum(axis=0)
+        expected = binary_erosion(shared < 4)
+        np.testing.assert_array_equal(again.things(frames[row].astype(np.uint8), states[row]), expected)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_masks_shrink_and_grow_as_scipys_do(times):
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    from visual_foresight.lookalikes import _dilated, _eroded
+
+    masks = np.random.default_rng(0).random((4, 13, 17)) < 0.8
+    np.testing.assert_array_equal(_eroded(masks), [binary_erosion(mask) for mask in masks])
+    few = ~masks
+    np.testing.assert_array_equal(_dilated(few, times), [binary_dilation(mask, iterations=times) for mask in few])
+
+
 def test_points_lie_on_things_and_mostly_where_something_changes(lookalikes):
     """Of two squares one moves: most points lie on it, and on what is not there none."""
     still, first, later = (2, 2, (200, 30, 30)), (15, 4, (20, 200, 40)), (15, 6, (20, 200, 40))

@@ -110,6 +110,21 @@ def test_batches_resume_at_any_iteration_with_their_masks(shards):
     assert whole[0]["ground_truth"].sum() == 4 * 4 and whole[23]["ground_truth"].sum() == 2 * 4
 
 
+def test_threads_hand_batches_on_in_their_order(shards):
+    """What JAX is fed: each batch is that of its index, masks too, and stopping waits for none of them."""
+    from visual_foresight.train import feeding
+
+    config = configure(shards, train_val_split=0.75, schedsamp_k=10.0)
+    data = load_data(config)
+    batches = feeding._generator(data.train, config, 3)
+    for index in range(3, 40):
+        (batch,) = next(batches)
+        for name, value in data.train.batch(index).items():
+            np.testing.assert_array_equal(batch[name], value)
+        np.testing.assert_array_equal(batch["ground_truth"], feeding._mask(config, index))
+    batches.close()
+
+
 @pytest.mark.parametrize("cache_gb", [1.0, 3e-5])
 def test_points_are_chosen_in_memory_and_from_the_stream_and_resume(shards, cache_gb):
     config = configure(

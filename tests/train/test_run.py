@@ -148,7 +148,7 @@ def test_the_video_shows_truth_above_prediction():
 # ---- numbers that are not finite ------------------------------------------------------------------------------------
 
 
-def make_callback(tmp_path):
+def make_callback(tmp_path, **changes):
     from visual_foresight.pipeline import WindowSource
     from visual_foresight.predictor import PredictorConfig, VideoPredictor
     from visual_foresight.statistics import Statistics
@@ -156,7 +156,7 @@ def make_callback(tmp_path):
     from visual_foresight.train.model import TrainingModel
     from visual_foresight.train.run import Progress, RunCallback
 
-    config = TrainingConfig(sequence_length=4, batch_size=2, image_size=(16, 16), num_iterations=50)
+    config = TrainingConfig(sequence_length=4, batch_size=2, image_size=(16, 16), num_iterations=50, **changes)
     source = WindowSource(world.world(6), sequence_length=4, batch_size=2, seed=0)
     labels = [f"shard.npz, record {index}" for index in range(6)]
     data = TrainingData(source, source, Statistics.identity(2, 2), labels)
@@ -197,6 +197,37 @@ def test_a_loss_that_is_not_finite_stops_with_batch_and_episodes_named(tmp_path)
     chosen, _ = data.train.draws(21)
     assert caught.value.episodes == [f"shard.npz, record {index}" for index in dict.fromkeys(chosen.tolist())]
     assert all(episode in str(caught.value) for episode in caught.value.episodes)
+
+
+def test_losses_that_are_looked_at_later_name_their_own_batch(tmp_path):
+    """On an accelerator steps are given ahead: the batch that diverged is named, not the newest."""
+    from visual_foresight.train import TrainingDivergedError
+    from visual_foresight.train.model import FIGURES
+
+    callback, _ = make_callback(tmp_path)
+    callback._steps_ahead = 2
+    steps = np.full((len(FIGURES), 2), 0.5)
+    for batch, loss in enumerate([0.5, float("nan"), float("nan")]):
+        callback.on_train_batch_end(batch, {"loss": loss, "step_means": steps})
+    with pytest.raises(TrainingDivergedError, match="at batch 21 "):
+        callback.on_train_batch_end(3, {"loss": 0.5, "step_means": steps})
+    callback, _ = make_callback(tmp_path)
+    callback._steps_ahead = 5
+    callback.on_train_batch_end(0, {"loss": float("nan"), "step_means": steps})
+    with pytest.raises(TrainingDivergedError, match="at batch 20 "):
+        callback.on_epoch_end(0, {})
+
+
+def test_a_timed_learning_rate_follows_the_clock(tmp_path, monkeypatch):
+    from visual_foresight.train import run
+
+    callback, _ = make_callback(tmp_path, learning_rate_schedule="timed", max_minutes=10.0, learning_rate=0.004)
+    began, found = callback._start, []
+    for minutes in (0.0, 5.0, 10.0, 12.0):
+        monkeypatch.setattr(run.time, "monotonic", lambda minutes=minutes: began + 60 * minutes)
+        callback.on_epoch_begin(0)
+        found.append(float(callback.model.optimizer.learning_rate.numpy()))
+    np.testing.assert_allclose(found, [0.004, 0.004 * (0.01 + 0.99 / 2), 4e-5, 4e-5], rtol=1e-5)
 
 
 def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path):
