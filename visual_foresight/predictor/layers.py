@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from visual_foresight import backend
 from visual_foresight.predictor import turned
 from visual_foresight.predictor.fusing import fuse, fuse_with_gradient
 from visual_foresight.predictor.turned import SequenceKernel
@@ -100,6 +101,18 @@ class ImageNorm(keras.layers.Layer):
 def _sum_pixels(values: Any) -> Any:
     """[B, H, W, C] to [B, 1, 1, C]; column by column, since one long sum in float32 would round more."""
     return ops.sum(ops.sum(values, axis=2, keepdims=True), axis=1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="visual_foresight")
+class TransposedConvolution(keras.layers.Conv2DTranspose):
+    """Keras' layer with padding "same" and channels last; see `backend.transposed_convolution` for what differs."""
+
+    def call(self, inputs: Any) -> Any:
+        """[B, H, W, C] to [B, H * stride, W * stride, filters]."""
+        outputs = backend.transposed_convolution(inputs, ops.convert_to_tensor(self.kernel), self.strides[0])
+        if self.use_bias:
+            outputs = outputs + ops.reshape(ops.convert_to_tensor(self.bias), (1, 1, 1, self.filters))
+        return outputs if self.activation is None else self.activation(outputs)
 
 
 def _next_cell(gates: Any, cell: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from keras import ops
 from visual_foresight.predictor import compositor, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
-from visual_foresight.predictor.layers import ConvLSTMStep, ImageNorm
+from visual_foresight.predictor.layers import ConvLSTMStep, ImageNorm, TransposedConvolution
 
 # Channels of the seven convolutional LSTMs, and by how much their resolution is reduced.
 LSTM_CHANNELS = (32, 32, 64, 64, 128, 64, 32)
@@ -56,7 +56,7 @@ class SeedBackbone(keras.layers.Layer):
     def _convolution(self, name: str, inputs: int, filters: int, size: int, stride: int, **options: Any) -> None:
         """Create and build one (transposed) convolution under `name`; the activation is slim's default ReLU."""
         transposed = options.pop("transposed", False)
-        kind = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
+        kind = TransposedConvolution if transposed else keras.layers.Conv2D
         options = {"activation": "relu", **options}
         layer = kind(filters, size, strides=stride, padding="same", dtype=self.dtype_policy, name=name, **options)
         layer.build((None, None, None, inputs))
