@@ -15,8 +15,6 @@ from visual_foresight.planners.objectives import (
 )
 from visual_foresight.planners.simulation import SimulatedCost, cost_function
 
-pytestmark = pytest.mark.slow  # graphs are compiled
-
 SIZE = 32
 TIP = Homography([[0.0, -80.0, 16.0], [80.0, 0.0, 16.0], [0.0, 0.0, 1.0]])
 GOALS = [[20.0, 9.0], [4.5, 6.0]]
@@ -64,7 +62,9 @@ def draw(count, horizon, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("network", "name"), [("leaping", name) for name in OBJECTIVES] + [("seed", "sum"), ("fast", "pixel")]
+    ("network", "name"),
+    [("leaping", name) for name in OBJECTIVES]
+    + [pytest.param(*case, marks=pytest.mark.slow) for case in (("seed", "sum"), ("fast", "pixel"))],
 )
 def test_costs_are_those_of_rollouts(simulators, network, name):
     """At first and when compiled, for horizons that are no whole leaps and numbers that are padded."""
@@ -78,6 +78,7 @@ def test_costs_are_those_of_rollouts(simulators, network, name):
         np.testing.assert_allclose(costs, expected(candidates), rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_chunks_and_moments_inside_leaps(simulators):
     """Candidates beyond one chunk are all judged, from the middle of a leap too."""
     simulator = simulators["leaping"]
