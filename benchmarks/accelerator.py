@@ -28,7 +28,7 @@ from kernel_times import profile
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGET = {"candidates": 200, "iterations": 3, "horizon": 15}
-DEFAULT_BUDGET = {"candidates": 100, "iterations": 3, "horizon": 15}
+DEFAULT_BUDGET = {"candidates": 100, "iterations": 3, "horizon": 9}
 POLICIES = {"float32": None, "bfloat16": "mixed_bfloat16"}
 PRESETS = ("push_fast_1", "push_fast")
 

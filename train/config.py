@@ -95,7 +95,7 @@ class TrainingConfig:
     learning_rate_schedule: str = _option(
         "constant",
         OPTIMISATION,
-        "constant; or a cosine down to a hundredth: over the iterations; timed: max_minutes",
+        "constant; cosine: down to a hundredth at the last iteration; timed: at the end of max_minutes",
     )
     gradient_clip: float = _option(0.0, OPTIMISATION, "largest norm of the whole gradient; 0: no limit")
     state_weight: float = _option(1e-4, OPTIMISATION, "weight of the squared state error in the loss (original: 1e-4)")

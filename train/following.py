@@ -146,6 +146,9 @@ def _around(images: Any, places: Any) -> Any:
 def _sample(images: Any, points: Any) -> Any:
     """Colours between pixels, bilinear; outside an image its rim goes on.
 
+    Unlike `predictor.glimpse.sample`, which reads each picture once, by a table of neighbours: one table serves all
+    iterations of a registration.
+
     Args:
         images: [B, H, W, C], or [1, H, W, C] beside more sets of points than one.
         points: [B, N, 2] (row, column) in pixels.

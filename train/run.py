@@ -182,7 +182,7 @@ class RunCallback(keras.callbacks.Callback):
         self._folder.save(self.model.predictor, state, best=best)
 
     def _check_losses(self, num_left: int) -> None:
-        """Looks at all losses but the newest."""
+        """Looks at all losses but the `num_left` newest."""
         while len(self._losses) > num_left:
             iteration, value = self._losses.popleft()
             if not math.isfinite(value):
