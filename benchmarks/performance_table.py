@@ -159,7 +159,7 @@ ROWS = (
     ),
 )
 
-COMPARED = ("planner", "solve", "outside the cost", "evaluated", "best found", "answered")
+COMPARED = ("planner", "solve", "outside the cost", "evaluated", "best found", "answered", "above iCEM")
 
 
 def newest(row: Row, folder: Path = RESULTS) -> tuple[str, str]:
@@ -183,6 +183,8 @@ def targets_table(folder: Path = RESULTS) -> str:
 
 def planners_table(folder: Path = RESULTS) -> str:
     """Return the comparison of planners, one table for each file of it."""
+    from visual_foresight.speed.comparison import above
+
     blocks = []
     for path in sorted(folder.glob("*-planners-*.json")):
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -197,7 +199,7 @@ def planners_table(folder: Path = RESULTS) -> str:
                 f"| {row['problem']} | {row['planner']} | {row['milliseconds_median']:.1f} ms "
                 f"| {row['overhead_milliseconds_median']:.1f} ms | {row['evaluations']:.0f} "
                 f"| {row['best_cost_mean']:.4g} ± {row['best_cost_deviation']:.2g} "
-                f"| {row['answer_cost_mean']:.4g} ± {row['answer_cost_deviation']:.2g} |"
+                f"| {row['answer_cost_mean']:.4g} ± {row['answer_cost_deviation']:.2g} | {above(row)} |"
             )
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) if blocks else MISSING

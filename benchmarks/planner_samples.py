@@ -35,11 +35,18 @@ GIVE_UP = 1800  # candidates of iCEM
 
 HORIZON = 15
 ICEM_SETTINGS: dict[bool, dict[str, Any]] = {  # by whether actions are held
-    False: {"num_candidates": 40, "num_elites": 5, "initial_deviation": 0.8, "num_iterations": 90},
+    False: {
+        "num_candidates": 40,
+        "num_elites": 5,
+        "initial_deviation": 0.8,
+        "noise_exponent": 2.0,
+        "num_iterations": 90,
+    },
     True: {
         "num_candidates": 64,
         "num_elites": 6,
         "initial_deviation": 1.0,
+        "noise_exponent": 2.0,
         "deviation_floor": 0.1,
         "num_iterations": 90,
     },

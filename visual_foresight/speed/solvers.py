@@ -140,7 +140,10 @@ def solve_with_stable_worldmodel(cost: CostFn, space: spaces.Box, budget: Budget
 
 SOLVERS: dict[str, tuple[SolveFn, str | None]] = {
     "CEM": (_own(lambda each: CEM(**_sizes(each), num_elites=each.elites, initial_deviation=DEVIATION)), None),
-    "iCEM": (_own(lambda each: ICEM(**_sizes(each), num_elites=each.elites, decay=1.0)), None),
+    "iCEM": (
+        _own(lambda each: ICEM(**_sizes(each), num_elites=each.elites, initial_deviation=DEVIATION, decay=1.0)),
+        None,
+    ),
     "MPPI": (_own(lambda each: MPPI(**_sizes(each), deviation=DEVIATION)), None),
     "pytorch_icem": (solve_with_pytorch_icem, "pytorch_icem"),
     "pytorch_mppi": (solve_with_pytorch_mppi, "pytorch_mppi"),
