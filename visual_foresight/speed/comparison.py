@@ -75,8 +75,8 @@ def compare(args: argparse.Namespace, settings: ControlSettings) -> dict[str, An
     )
     problems = {"pushing, NumPy": Problem([pushing_cost], ACTION_SPACE)}
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:
-        costs = _predicted_costs(environment, args, settings)
-        problems[f"predictor {args.preset}"] = Problem(costs, environment.action_space)
+        space: Any = environment.action_space
+        problems[f"predictor {args.preset}"] = Problem(_predicted_costs(environment, args, settings), space)
         rows = compare_solvers(solvers, problems, budget, seeds=args.seeds, warmup=args.warmup)
     versions = {}
     for name in PACKAGES:
