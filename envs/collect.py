@@ -23,6 +23,7 @@ import mujoco
 import numpy as np
 
 from visual_foresight.envs.arm import CONTROL_HZ, STEP_METRES
+from visual_foresight.envs.collection_report import merge_counts, report_of
 from visual_foresight.envs.policies import Policy, make_policy, parse_policy
 from visual_foresight.envs.push import ENVIRONMENT_VERSION, PushEnv
 from visual_foresight.envs.registration import PUSH_ID
@@ -36,8 +37,6 @@ MANIFEST = "collection.json"
 MANIFEST_VERSION = 1
 MOVED_METRES = 0.02  # an object counts as moved beyond this ...
 MOVED_STEPS = 15  # ... within so many steps
-
-_COUNTS = ("episodes", "frames", "moved", "hidden", "objects", "escaped")
 
 
 @dataclass(frozen=True)
@@ -213,19 +212,6 @@ def _count(episode: Episode) -> dict[str, int]:
     }
 
 
-def merge_counts(total: dict[str, dict[str, int]], more: Mapping[str, Mapping[str, int]]) -> None:
-    """Adds counts of policies in place.
-
-    Args:
-        total: changed.
-        more: for each policy: episodes, frames, moved (episodes), hidden and objects (in frames), escaped.
-    """
-    for policy, counts in more.items():
-        row = total.setdefault(policy, dict.fromkeys(_COUNTS, 0))
-        for name in _COUNTS:
-            row[name] += counts[name]
-
-
 # One per worker process: a counter in shared memory from which the parent draws its progress bar.
 _progress: Any = None
 
@@ -260,22 +246,28 @@ def collect_episodes(
         directory: made if missing; must not hold another collection.
         settings: what to collect.
         workers: processes; None means one for each core that this process may use.
-        resume: continue a stopped collection of the same settings; files that are complete are kept.
+        resume: continue a stopped collection of the same settings; files that are complete are kept. More episodes than
+            before make it longer, and the last file is made anew if it is not full.
         on_progress: called now and then with the number of new episodes since the last call.
 
     Returns:
         A report: counts by policy, shares, rate [episodes/s], share of busy cores.
 
     Raises:
-        ValueError: the directory holds a collection and `resume` is off, or one of other settings or versions.
+        ValueError: the directory holds a collection and `resume` is off, or one of other settings or versions, or of
+            more episodes.
     """
     directory = Path(directory)
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     manifest = _open_manifest(directory, settings, resume)
-    finished = {shard for shard in manifest["shards"] if (directory / settings.file_name(int(shard))).is_file()}
-    manifest["shards"] = {shard: manifest["shards"][shard] for shard in finished}
+    manifest["shards"] = {
+        shard: counts
+        for shard, counts in manifest["shards"].items()
+        if (directory / settings.file_name(int(shard))).is_file() and _is_full(counts, settings.indices(int(shard)))
+    }
+    finished = set(manifest["shards"])
     _write_manifest(directory, manifest)
     missing = [shard for shard in range(settings.num_shards) if str(shard) not in finished]
     if on_progress is not None:
@@ -286,7 +278,7 @@ def collect_episodes(
         _write_manifest(directory, manifest)
     seconds, busy = time.perf_counter() - started, _cpu_seconds() - busy_before
     new = sum(len(settings.indices(shard)) for shard in missing)
-    return _report(manifest, directory, new, seconds, busy / (seconds * workers) if new else 0.0, workers)
+    return report_of(manifest, directory, new, seconds, busy / (seconds * workers) if new else 0.0, workers)
 
 
 def _run(
@@ -335,8 +327,9 @@ def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> 
     try:
         manifest = json.loads(path.read_text())
         differing = [name for name in wanted if manifest[name] != wanted[name] and name != "settings"]
-        found = manifest["settings"]
-        differing += [f"settings.{name}" for name in wanted["settings"] if found.get(name) != wanted["settings"][name]]
+        found, asked = manifest["settings"], wanted["settings"]
+        differing += [f"settings.{name}" for name in asked if found.get(name) != asked[name] and name != "episodes"]
+        more = found["episodes"] > settings.episodes
         manifest["shards"] = dict(manifest["shards"])
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); collect into another directory") from error
@@ -345,9 +338,20 @@ def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> 
             f"{directory} was collected with other values of {', '.join(differing)}; a collection is never mixed: "
             "resume it with its own settings or choose another directory"
         )
+    if more:
+        raise ValueError(
+            f"{directory} is a collection of {found['episodes']} episodes, more than {settings.episodes}: --resume "
+            "makes a collection longer, never shorter"
+        )
+    manifest["settings"] = wanted["settings"]
     for leftover in directory.glob(".episodes-*.partial"):
         leftover.unlink(missing_ok=True)
     return manifest
+
+
+def _is_full(counts: Mapping[str, Mapping[str, int]], indices: range) -> bool:
+    """Whether a file has all its episodes; one that was the last of a shorter collection may not."""
+    return sum(each["episodes"] for each in counts.values()) == len(indices)
 
 
 def _identity(settings: CollectSettings) -> dict[str, Any]:
@@ -359,33 +363,3 @@ def _identity(settings: CollectSettings) -> dict[str, Any]:
 def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
     shards = dict(sorted(manifest["shards"].items(), key=lambda item: int(item[0])))
     write_text(directory / MANIFEST, json.dumps({**manifest, "shards": shards}, indent=1))
-
-
-def _report(manifest, directory: Path, new: int, seconds: float, busy: float, workers: int) -> dict[str, Any]:
-    policies: dict[str, dict[str, int]] = {}
-    for counts in manifest["shards"].values():
-        merge_counts(policies, counts)
-    total: dict[str, dict[str, int]] = {}
-    for counts in policies.values():
-        merge_counts(total, {"all": counts})
-    return {
-        "directory": str(directory),
-        "episodes": total["all"]["episodes"],
-        "new_episodes": new,
-        "seconds": round(seconds, 2),
-        "episodes_per_second": round(new / seconds, 2),
-        "workers": workers,
-        "cores_busy": round(busy, 3),
-        **_shares(total["all"]),
-        "policies": {
-            name: {"episodes": counts["episodes"], **_shares(counts)} for name, counts in sorted(policies.items())
-        },
-    }
-
-
-def _shares(counts: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "moved_share": round(counts["moved"] / counts["episodes"], 4),
-        "hidden_share": round(counts["hidden"] / counts["objects"], 4),
-        "escaped": counts["escaped"],
-    }

@@ -119,6 +119,22 @@ def test_resuming_adds_only_what_is_missing(collected, tmp_path):
     assert collect_episodes(directory, SETTINGS, workers=1, resume=True)["new_episodes"] == 0
 
 
+def test_a_collection_grows_and_never_shrinks(collected, tmp_path):
+    """Asked for more, it keeps full files and makes the last one anew: the collection of that many episodes."""
+    shorter = replace(SETTINGS, episodes=3)
+    collect_episodes(tmp_path, shorter, workers=1)
+    kept = (tmp_path / "episodes-00000.npz").stat().st_mtime_ns
+    report = collect_episodes(tmp_path, SETTINGS, workers=1, resume=True)
+    assert (report["new_episodes"], report["episodes"]) == (3, 5)  # the third was alone in its file
+    assert (tmp_path / "episodes-00000.npz").stat().st_mtime_ns == kept
+    assert_same_episodes(read(tmp_path), read(collected[0]))
+    assert json.loads((tmp_path / "collection.json").read_text()) == json.loads(
+        (collected[0] / "collection.json").read_text()
+    )
+    with pytest.raises(ValueError, match=r"a collection of 5 episodes, more than 3: --resume makes"):
+        collect_episodes(tmp_path, shorter, workers=1, resume=True)
+
+
 def test_a_shard_is_complete_or_absent(tmp_path):
     """A failure in the middle of a shard leaves no file behind."""
 

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoding", default=None, help="of frames; npz: deflate or raw; push: png, jpeg or raw, the fastest to stream"
     )
-    parser.add_argument("--resume", action="store_true", help="continue a stopped collection of the same settings")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue a stopped collection of the same settings, or make it longer"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
