@@ -27,6 +27,8 @@ VERBS = (
     "doctor",
 )
 DESCRIPTION = "Learn what the camera will see next, then choose a robot's actions with that prediction."
+QUIET_SECONDS = 0.5
+"""Before a progress bar is drawn: what is refused at once is refused in one line, with no empty bar above it."""
 EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from visual_foresight.cli import QUIET_SECONDS
+
 HELP = "collect episodes of pushing with scripted and random policies, on all cores"
 
 
@@ -58,7 +60,14 @@ def run(args: argparse.Namespace) -> int:
         encoding=args.encoding,
         image_size=args.image_size,
     )
-    with tqdm(total=settings.episodes, unit="episode", file=sys.stderr, smoothing=0.1, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=settings.episodes,
+        unit="episode",
+        file=sys.stderr,
+        smoothing=0.1,
+        dynamic_ncols=True,
+        delay=QUIET_SECONDS,
+    ) as bar:
         report = collect_episodes(
             args.output, settings, workers=args.workers, resume=args.resume, on_progress=bar.update
         )

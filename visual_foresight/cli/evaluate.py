@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from visual_foresight.cli import QUIET_SECONDS
+
 HELP = "measure a predictor on recorded episodes or on a bank of labelled sequences, beside doing nothing and others"
 
 _COUNTS = ("limit", "batch_size", "context_frames", "sequence_length", "bank_scenes", "bank_sequences", "top")
@@ -122,7 +124,9 @@ def _evaluate_episodes(args: argparse.Namespace, predictors: Mapping[str, Any]) 
         max_frames=args.sequence_length,
     )
     episodes = list(itertools.islice(reading, args.limit))
-    with tqdm(total=len(episodes), unit="episode", file=sys.stderr, disable=args.quiet or args.json) as bar:
+    with tqdm(
+        total=len(episodes), unit="episode", file=sys.stderr, disable=args.quiet or args.json, delay=QUIET_SECONDS
+    ) as bar:
         report = evaluate(
             predictor,
             episodes,
@@ -160,7 +164,9 @@ def _make_bank(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     Bank.check_name(args.make_bank)
-    with tqdm(total=settings.num_scenes, unit="scene", file=sys.stderr, disable=args.quiet or args.json) as bar:
+    with tqdm(
+        total=settings.num_scenes, unit="scene", file=sys.stderr, disable=args.quiet or args.json, delay=QUIET_SECONDS
+    ) as bar:
         bank = make_bank(settings, on_scene=lambda done: bar.update(done - bar.n))
     bank.save(args.make_bank)
     facts = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
-from visual_foresight.cli import control
+from visual_foresight.cli import QUIET_SECONDS, control
 
 if TYPE_CHECKING:
     from visual_foresight.benchmark.journal import Journal
@@ -273,7 +273,7 @@ def run_missing(work: "Work", jobs: Sequence["Job"], journal: "Journal", args: a
     if len(missing) < len(jobs):
         print(f"{len(jobs) - len(missing)} of {len(jobs)} episodes are in {journal.path} already", file=sys.stderr)
     successes: dict[str, list[int]] = {}
-    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="episode") as bar:
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="episode", delay=QUIET_SECONDS) as bar:
         for row in run_jobs(work, missing, workers=args.workers):
             journal.add(row)
             tally = successes.setdefault(row["method"], [0, 0])
