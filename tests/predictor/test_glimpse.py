@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras import ops
+from keras import layers, ops
 from scipy.ndimage import map_coordinates
 
 from visual_foresight import backend
@@ -126,6 +126,34 @@ def test_growing_a_glimpse_changes_no_prediction_until_it_is_read():
     np.testing.assert_allclose(numbers_of(large), before, atol=1e-6)
     large.backbone.glimpse.push_head.kernel.assign(np.full((128, 2), 0.1, np.float32))
     assert np.abs(numbers_of(large) - before).max() > 1e-3
+
+
+def test_bfloat16_unrolls_without_a_graph_too():
+    """As the video of a training run does; frames are those of float32 but for rounding."""
+    exact = predictor(moving_masks=True)
+    rounded = VideoPredictor(exact.config, dtype="mixed_bfloat16")
+    rounded.set_weights(exact.get_weights())
+    np.testing.assert_allclose(numbers_of(rounded), numbers_of(exact), atol=0.05)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_shared_dense_layer_is_a_dense_layer(policy):
+    """Of the inputs put together, in float32 whatever the layer computes in that calls it."""
+    rng = np.random.default_rng(0)
+    layer = glimpse._SharedDense(4, dtype="float32")
+    layer.build((None, 5))
+    layer.bias.assign(rng.normal(size=4))
+    shared, own = rng.normal(size=(2, 3)).astype(np.float32), rng.normal(size=(2, 6, 2)).astype(np.float32)
+
+    class Outer(layers.Layer):
+        def call(self, inputs):
+            return layer(ops.cast(inputs[0], "float32"), ops.cast(inputs[1], "float32"))
+
+    together = np.concatenate([np.repeat(shared[:, None], 6, axis=1), own], axis=-1)
+    expected = together @ np.array(layer.kernel) + np.array(layer.bias)
+    found = np.array(Outer(dtype=policy, autocast=False)([shared, own]))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def numbers_of(made, length=3, seed=6):

@@ -69,7 +69,8 @@ class Glimpse(layers.Layer):
         self.convolutions = convolutions
         self.picture_features = dense((_SIDE // _STEM) ** 2 * inputs, num_features, dtype=self.dtype_policy)
         self.way_features = dense(_num_way(), num_features, use_bias=False)
-        self.hidden = dense(num_features + num_pooled + 2, NUM_HIDDEN)
+        self.hidden = _SharedDense(NUM_HIDDEN, dtype="float32")
+        self.hidden.build((None, num_features + num_pooled + 2))
         self.hidden_2 = dense(NUM_HIDDEN, NUM_HIDDEN, activation=_leaky)
         self.push_head = dense(NUM_HIDDEN, 2, kernel_initializer="zeros")
         self.built = True
@@ -106,13 +107,28 @@ class Glimpse(layers.Layer):
             (hidden [B, M, 128], shift [B, M, 2] of rows and columns, in units that the caller chooses).
         """
         offset = _along(place * self.extent - seen.origin[:, None], seen.axes) / _LENGTH
-        # In two parts, as the glimpse is the same for all places: its product is taken once, and not repeated for each.
-        kernel = self.hidden.kernel
-        of_glimpse = ops.matmul(seen.features, kernel[: self.num_features]) + self.hidden.bias
-        of_places = ops.matmul(ops.concatenate([pooled, offset], axis=-1), kernel[self.num_features :])
-        hidden = self.hidden_2(_leaky(of_glimpse[:, None] + of_places))
+        hidden = self.hidden_2(_leaky(self.hidden(seen.features, ops.concatenate([pooled, offset], axis=-1))))
         push, axes = self.push_head(hidden), seen.axes[:, None]
         return hidden, push[..., :1] * axes[:, :, 0] + push[..., 1:] * axes[:, :, 1]
+
+
+class _SharedDense(layers.Dense):
+    """A dense layer of which the first inputs are the same for all places.
+
+    In two parts: the product of what is shared is taken once, and not repeated for each place. A layer of its own, so
+    that its variables are read as float32 inside a network that computes in bfloat16.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables; inputs come in two parts, which no single shape describes."""
+        super().build(input_shape)
+        self.input_spec = None
+
+    def call(self, shared: Any, own: Any) -> Any:
+        """Inputs [B, S] of all places and [B, M, N] of each to [B, M, units]."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        of_all = ops.matmul(shared, kernel[: shared.shape[-1]]) + ops.convert_to_tensor(self.bias)
+        return of_all[:, None] + ops.matmul(own, kernel[shared.shape[-1] :])
 
 
 def _along(vectors: Any, axes: Any) -> Any:
