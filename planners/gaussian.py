@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from visual_foresight.planners.noise import block_means, coloured_noise, hold, num_blocks
 from visual_foresight.planners.search import Problem, Search, SearchSteps
 from visual_foresight.planners.step_planner import StepPlanner
+
+
+class Recipe(NamedTuple):
+    """What the members of the family do differently.
+
+    Attributes:
+        noise_exponent: colour of the noise over time; 0 is white.
+        carry_fraction: of the elites, how many the plan carries to the next control step.
+        mean_in_last: the mean itself is candidate 0 of the last iteration.
+    """
+
+    noise_exponent: float = 0.0
+    carry_fraction: float = 0.0
+    mean_in_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,30 +49,24 @@ class GaussianPlanner(StepPlanner):
     keep_fraction: float = 1.0
     decay: float = 1.0
 
+    @property
+    def recipe(self) -> Recipe:
+        """What this member of the family does."""
+        return Recipe()
 
-def gaussian_steps(
-    planner: GaussianPlanner,
-    problem: Problem,
-    search: Search,
-    *,
-    noise_exponent: float = 0.0,
-    carry_fraction: float = 0.0,
-    mean_in_last: bool = False,
-) -> SearchSteps:
+
+def gaussian_steps(planner: GaussianPlanner, problem: Problem, search: Search) -> SearchSteps:
     """Yield candidates [K, H, A], take their costs [K], refit; one iteration per entry of ``planner.counts``.
 
     Args:
         planner: settings of the family.
         problem: what is searched.
         search: where what is found is kept.
-        noise_exponent: colour of the noise over time; 0 is white.
-        carry_fraction: of the elites, how many the plan carries to the next control step.
-        mean_in_last: the mean itself is candidate 0 of the last iteration.
 
     Returns:
         The elites at the end [E, H, A], best first.
     """
-    bounds = problem.bounds
+    bounds, recipe = problem.bounds, planner.recipe
     mean = block_means(problem.center.astype(np.float64), planner.action_repeat)  # [M, A]
     deviation = np.broadcast_to(planner.initial_deviation * bounds.scale, mean.shape)
     floor = planner.deviation_floor * bounds.scale
@@ -65,9 +74,9 @@ def gaussian_steps(
     elite_costs = np.zeros(0)
     given = problem.given
     for iteration, count in enumerate(planner.counts):
-        if mean_in_last and iteration > 0 and iteration == len(planner.counts) - 1:
+        if recipe.mean_in_last and iteration > 0 and iteration == len(planner.counts) - 1:
             given = bounds.clip(hold(mean, planner.action_repeat, problem.horizon))[None]
-        candidates = draw(problem, mean, deviation, given, count, planner.action_repeat, noise_exponent)
+        candidates = draw(problem, mean, deviation, given, count, planner.action_repeat, recipe.noise_exponent)
         costs = yield candidates
         search.keep_best(candidates, costs)
         kept = int(np.ceil(planner.keep_fraction * len(elites)))
@@ -76,7 +85,7 @@ def gaussian_steps(
             np.concatenate([elite_costs[:kept], costs]),
             planner.num_elites,
         )
-        carried = int(np.ceil(carry_fraction * len(elites)))
+        carried = int(np.ceil(recipe.carry_fraction * len(elites)))
         search.elites, search.elite_costs = elites[:carried], elite_costs[:carried]
         mean_cost = float(elite_costs.mean()) if len(elites) else np.inf
         search.record(candidates, costs, deviation=float(np.mean(deviation, dtype=np.float64)), elite_cost=mean_cost)

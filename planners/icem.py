@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from visual_foresight.planners.gaussian import GaussianPlanner, gaussian_steps
+from visual_foresight.planners.gaussian import GaussianPlanner, Recipe, gaussian_steps
 from visual_foresight.planners.search import Problem, Search, SearchSteps
 
 
@@ -45,13 +45,11 @@ class ICEM(GaussianPlanner):
     decay: float = 1.25
     noise_exponent: float = 3.0
 
+    @property
+    def recipe(self) -> Recipe:
+        """Coloured noise, elites carried over, and the mean in the last iteration."""
+        return Recipe(self.noise_exponent, self.keep_fraction, mean_in_last=True)
+
     def steps(self, problem: Problem, search: Search) -> SearchSteps:
         """The search as a generator of candidates [K, H, A] that is sent costs [K]."""
-        yield from gaussian_steps(
-            self,
-            problem,
-            search,
-            noise_exponent=self.noise_exponent,
-            carry_fraction=self.keep_fraction,
-            mean_in_last=True,
-        )
+        yield from gaussian_steps(self, problem, search)

@@ -13,7 +13,8 @@ CostFn = Callable[[np.ndarray], np.ndarray]
 """Candidates [K, H, A] float32 in environment units to costs [K]; lower is better; read-only input.
 
 It may have an attribute ``gradient``, a function of the same candidates to costs [K] and their gradients [K, H, A],
-for planners that descend."""
+for planners that descend. One that can search a whole problem by itself has a method ``whole_search(planner, problem,
+search)``, which says whether it did; planners ask it first, unless there is a deadline."""
 
 ProposalFn = Callable[[np.random.Generator, spaces.Box, int], np.ndarray]
 """(rng, action_space, horizon) to candidates [N, H, A] that the search should consider (a policy, a script, ...)."""

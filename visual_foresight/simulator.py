@@ -64,10 +64,8 @@ class LearnedSimulator:
 
     def __init__(self, predictor: VideoPredictor, *, memory_budget_mb: float = 512.0) -> None:
         if not hasattr(predictor, "initial_carry"):
-            raise TypeError(
-                f"LearnedSimulator needs a VideoPredictor, got {type(predictor).__name__}; "
-                "load one with VideoPredictor.from_preset(...)"
-            )
+            found = type(predictor).__name__
+            raise TypeError(f"LearnedSimulator needs a VideoPredictor (VideoPredictor.from_preset(...)), got {found}")
         if not memory_budget_mb > 0:
             raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
         self.predictor = predictor
@@ -78,6 +76,7 @@ class LearnedSimulator:
         self.chunk_size = 1 << (fitting.bit_length() - 1)
         self._compiled: dict[tuple, Any] = {}
         self._gradients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self.searches: dict[Any, Any] = {}  # compiled, see `tensor_cost`
 
     @classmethod
     def from_preset(cls, preset: str | Path, *, dtype: Any = None, memory_budget_mb: float = 512.0) -> LearnedSimulator:
@@ -258,10 +257,10 @@ class LearnedSimulator:
 
         With `costs_on_device` futures stay where they are computed; see `tensor_cost.TensorCost`.
         """
-        from visual_foresight.planners.simulation import SimulatedCost
-        from visual_foresight.tensor_cost import TensorCost
+        from visual_foresight import tensor_cost
 
-        return (TensorCost if self.costs_on_device else SimulatedCost)(self, start, objective)
+        kind = tensor_cost.TensorCost if self.costs_on_device else tensor_cost.SimulatedCost
+        return kind(self, start, objective)
 
     def futures(self, start: SimulatorStart, actions: np.ndarray, outputs: Sequence[str]) -> dict[str, Any]:
         """What an objective reads of K futures, as tensors where they were computed; see `unrolling.make_futures`.

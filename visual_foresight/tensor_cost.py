@@ -1,33 +1,43 @@
 """Costs of candidates where their futures are computed: actions go to the accelerator, costs [K] come back.
 
 Probability maps of a published decision are 147 MB (`seed`) or 49 MB (leaps of three), and are only read for K numbers.
+Searches of the CEM family go there whole: all iterations in one compiled call.
 Letters: K candidates, H control steps, A action size.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from visual_foresight.backend import compile_function
 from visual_foresight.planners.objectives.objective import Objective
+from visual_foresight.planners.objectives.parts import Parts, take_apart
+from visual_foresight.planners.search import Problem, Search
 from visual_foresight.planners.simulation import SimulatedCost, whole_leaps
+from visual_foresight.planners.whole_search import Draws, can_be_whole, draw_all, make_whole_search, record_search
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import SimulatorStart
+from visual_foresight.unrolling import make_futures
 
 # An objective is computed operation by operation until it is seen to stay: compiling it takes as long as hundreds of
 # calls, and a tracker makes a new one for each decision.
 _CALLS_BEFORE_COMPILING = 16
+# Objectives that differ in their goals only count as one, so few are ever seen.
+_KINDS_KEPT = 32
 
 
 class TensorCost(SimulatedCost):
     """Costs of candidates by a `LearnedSimulator` and an objective, both computed on tensors.
 
     The rollout is compiled once for all objectives. An objective that cannot read tensors (its first call raises) is
-    given NumPy arrays from then on; one that can, but cannot be compiled, stays uncompiled. What is compiled keeps the
-    settings that it was compiled with: change no objective that has been used, make another, or say in its attribute
+    given NumPy arrays from then on; one that can, but cannot be compiled, stays uncompiled. One that says which of its
+    arrays are inputs (``compiled_inputs``) is compiled once for all of its kind; of another one, what is compiled keeps
+    the settings that it was compiled with: change none that has been used, make another, or say in its attribute
     ``compilable = False`` that its costs depend on more than the rollout.
 
     Args:
@@ -37,11 +47,12 @@ class TensorCost(SimulatedCost):
     """
 
     def __init__(self, simulator: Any, start: SimulatorStart, objective: Objective) -> None:
-        """Find out what to ask for, and whether the objective was here before."""
+        """Find out what to ask for, and whether the objective, or one of its kind, was here before."""
         super().__init__(simulator, start, objective)
         self._learned = simulator
         self._uploaded: SimulatorStart | None = None
-        self._judge = _judge_of(objective)
+        self._parts = take_apart(objective)
+        self._judge = _judge_of(objective, self._parts)
         self._judge.decisions += 1
 
     def __call__(self, candidates: np.ndarray) -> np.ndarray:
@@ -50,7 +61,7 @@ class TensorCost(SimulatedCost):
             return super().__call__(candidates)
         futures = self.imagine(candidates)
         try:
-            return np.asarray(self._judge(self._objective, futures, self._learned.stride))
+            return np.asarray(self._judge(self._objective, self._parts, futures, self._learned.stride))
         except Exception:  # whatever a function of NumPy arrays may raise when it is shown tensors
             costs = super().__call__(candidates)  # an error of another kind is raised here once more
             self._judge.reads_numpy_only = True
@@ -58,14 +69,73 @@ class TensorCost(SimulatedCost):
 
     def imagine(self, candidates: np.ndarray) -> dict[str, Any]:
         """What the objective reads of the futures, as tensors; on JAX they may still be on their way."""
+        filled = whole_leaps(np.asarray(candidates, np.float32), self._learned.stride)
+        return self._learned.futures(self._on_device(), filled, self._outputs)
+
+    def whole_search(self, planner: Any, problem: Problem, search: Search) -> bool:
+        """Search the whole problem in one compiled call, if that can be; see `planners.whole_search`.
+
+        That is so for planners of the CEM family whose candidates fit one chunk, and for objectives that were compiled
+        before and say which of their arrays are inputs: compiling a search takes longer than a few decisions.
+
+        Args:
+            planner: its settings.
+            problem: what is searched.
+            search: where what is found is entered.
+
+        Returns:
+            Whether it was done. If not, neither the search nor the problem's generator has changed.
+        """
+        if self._parts is None or not self._outputs or not self._judge.is_compiled:
+            return False
+        if not can_be_whole(planner) or max(planner.counts) > self._learned.chunk_size:
+            return False
+        before = problem.rng.bit_generator.state
+        found = self._searched(planner, draw_all(planner, problem), self._parts)
+        if record_search(planner, search, found):
+            return True
+        problem.rng.bit_generator.state = before
+        return False
+
+    def _searched(self, planner: Any, draws: Draws, parts: Parts) -> dict[str, Any]:
+        start = self._on_device()
+        compiled = self._learned.searches
+        key = (planner, parts.key, self._outputs, start.num_pixels > 0)
+        if key not in compiled:
+            function = _make_search(self._learned, planner, parts, self._outputs)
+            compiled[key] = compile_function(function, model=self._learned.predictor)
+        scene = [start.carry, start.frame, start.state]
+        maps = [] if start.pixel_distributions is None else [start.pixel_distributions]
+        return compiled[key](parts.values, tuple(draws), *scene, *maps)
+
+    def _on_device(self) -> SimulatorStart:
         if self._uploaded is None:
             self._uploaded = self._start.on_device()
-        filled = whole_leaps(np.asarray(candidates, np.float32), self._learned.stride)
-        return self._learned.futures(self._uploaded, filled, self._outputs)
+        return self._uploaded
+
+
+def _make_search(simulator: Any, planner: Any, parts: Parts, outputs: Sequence[str]) -> Any:
+    """(the objective's arrays, what is drawn, carry, frame, state, maps=None) to what is found."""
+    wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in outputs))
+    futures, stride = make_futures(simulator.predictor, wanted), simulator.stride
+
+    def searched(values: Sequence[Any], draws: Sequence[Any], carry: Any, frame: Any, state: Any, *maps: Any) -> Any:
+        objective = parts.rebuild(values)
+
+        def cost(candidates: Any) -> Any:
+            from keras import ops
+
+            missing = -candidates.shape[1] % stride
+            filled = ops.pad(candidates, ((0, 0), (0, missing), (0, 0))) if missing else candidates
+            return objective(Rollout(**futures(carry, frame, state, filled, *maps), every=stride))
+
+        return make_whole_search(planner, cost)(Draws(*draws))
+
+    return searched
 
 
 class _Judge:
-    """What is known about one objective, over decisions.
+    """What is known about one objective, or one kind of them, over decisions.
 
     Args:
         compilable: whether it may be compiled.
@@ -78,30 +148,47 @@ class _Judge:
         self._compilable = compilable
         self._compiled: dict[int, Any] = {}
 
-    def __call__(self, objective: Objective, futures: dict[str, Any], every: int) -> Any:
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it has been, and can still be."""
+        return self._compilable and bool(self._compiled) and not self.reads_numpy_only
+
+    def __call__(self, objective: Objective, parts: Parts | None, futures: dict[str, Any], every: int) -> Any:
         """Costs [K], a tensor (or an array, where the objective made one)."""
         self._calls += 1
         if self._compilable and (self.decisions > 1 or self._calls > _CALLS_BEFORE_COMPILING):
             if every not in self._compiled:
-                self._compiled[every] = _compile(weakref.ref(objective), every)
+                self._compiled[every] = _compile(objective, parts, every)
             try:
-                return self._compiled[every](futures)
+                return self._compiled[every](() if parts is None else parts.values, futures)
             except Exception:  # it looks at values, which are not there while a graph is made
                 self._compilable = False
         return objective(Rollout(**futures, every=every))
 
 
 _JUDGES: weakref.WeakKeyDictionary[Any, _Judge] = weakref.WeakKeyDictionary()
+_KINDS: OrderedDict[Hashable, _Judge] = OrderedDict()
 
 
-def _judge_of(objective: Objective) -> _Judge:
+def _judge_of(objective: Objective, parts: Parts | None) -> _Judge:
     compilable = bool(getattr(objective, "compilable", True))
+    if parts is not None:
+        judge = _KINDS.setdefault(parts.key, _Judge(compilable))
+        _KINDS.move_to_end(parts.key)
+        while len(_KINDS) > _KINDS_KEPT:
+            _KINDS.popitem(last=False)
+        return judge
     try:
         return _JUDGES.setdefault(objective, _Judge(compilable))
     except TypeError:  # neither remembered between decisions nor compiled: it has no hash, or takes no weak reference
         return _Judge(compilable=False)
 
 
-def _compile(objective: Any, every: int) -> Any:
-    """Takes a weak reference: what is compiled for an objective goes when the caller lets it go."""
-    return compile_function(lambda futures: objective()(Rollout(**futures, every=every)))
+def _compile(objective: Objective, parts: Parts | None, every: int) -> Any:
+    """The function of an objective's arrays and of futures."""
+    if parts is not None:
+        rebuild = parts.rebuild
+        return compile_function(lambda values, futures: rebuild(values)(Rollout(**futures, every=every)))
+    # A weak reference: what is compiled for an objective goes when the caller lets it go.
+    kept = weakref.ref(objective)
+    return compile_function(lambda _, futures: kept()(Rollout(**futures, every=every)))  # type: ignore[misc]

@@ -55,6 +55,7 @@ class ActionMagnitude(_MeanOfSquares):
     """
 
     term = "action_magnitude"
+    compiled_inputs = ()
 
     def __init__(self, *, scale: float | Sequence[float] | np.ndarray = 1.0) -> None:
         """Check and store the scale."""
@@ -78,6 +79,7 @@ class ActionSmoothness(_MeanOfSquares):
     """
 
     term = "action_smoothness"
+    compiled_inputs = ("previous",)
 
     def __init__(
         self,

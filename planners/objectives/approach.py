@@ -44,6 +44,7 @@ class Approach(StepwiseObjective):
 
     term, unit = "approach", "px"
     outputs = ("states", "pixels")
+    compiled_inputs = ("goal",)
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class GoalImage(StepwiseObjective):
 
     term, unit = "goal_image", "squared brightness"
     outputs = ("frames",)
+    compiled_inputs = ("goal", "_weights")
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class GoalImage(StepwiseObjective):
     def _values(self, rollout: Rollout) -> Any:
         """Weighted mean squared error at each step [K, T'], in units of ``scale``."""
         frames = require_field(rollout, "frames", "GoalImage")
-        if tuple(frames.shape[2:]) != self.goal.shape:
-            raise ValueError(f"frames are {tuple(frames.shape[2:])}, the goal image is {self.goal.shape}")
+        if tuple(frames.shape[2:]) != tuple(self.goal.shape):
+            raise ValueError(f"frames are {tuple(frames.shape[2:])}, the goal image is {tuple(self.goal.shape)}")
         xp = array_namespace(frames)
         return xp.sum(xp.square(frames - self.goal) * self._weights, axis=(2, 3, 4))

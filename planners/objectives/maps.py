@@ -26,9 +26,7 @@ def checked_pixels(name: str, pixels: Any) -> np.ndarray:
     return array
 
 
-def expected_distances(
-    maps: Any, goals: np.ndarray, bend: Callable[[np.ndarray], np.ndarray] = lambda distances: distances
-) -> Any:
+def expected_distances(maps: Any, goals: Any, bend: Callable[[Any], Any] = lambda distances: distances) -> Any:
     """``sum(p * bend(|pixel - goal|)) / sum(p)`` of every map, [K, T, P, H, W] and goals [P, 2] to [K, T, P].
 
     A map without mass says nothing about where its pixel is: its distance is infinite, so that it never wins.
@@ -37,14 +35,25 @@ def expected_distances(
     horizon, num_pixels, height, width = maps.shape[1:]
     sums = []
     for index in range(num_pixels):  # one matrix product a pixel gives the weighted sum and the mass together
-        distances = bend(_distances_to(float(goals[index, 0]), float(goals[index, 1]), height, width))
-        table = np.stack([distances, np.ones_like(distances)], axis=-1).astype(np.float32)  # [H * W, 2]
+        table = _distance_table(goals[index], height, width, bend)
         sums.append(xp.matmul(xp.reshape(maps[:, :, index], (-1, horizon, height * width)), table))
     sums = xp.stack(sums, axis=2)  # [K, T, P, 2]
     mass = sums[..., 1]
     there = mass > 0.0
     # Divided by a mass that is safe on both branches: the gradient of the branch not taken must be finite too.
     return xp.where(there, sums[..., 0] / xp.where(there, mass, xp.ones_like(mass)), np.float32(np.inf))
+
+
+def _distance_table(goal: Any, height: int, width: int, bend: Callable[[Any], Any]) -> Any:
+    """[H * W, 2] float32: the bent distance of each pixel to the goal, and 1."""
+    if isinstance(goal, np.ndarray):
+        distances = bend(_distances_to(float(goal[0]), float(goal[1]), height, width))
+        return np.stack([distances, np.ones_like(distances)], axis=-1).astype(np.float32)
+    from keras import ops
+
+    places = _position_table(height, width)
+    distances = bend(ops.sqrt(ops.sum(ops.square(places[:, :2] - goal), axis=-1)))
+    return ops.stack([distances, ops.ones_like(distances)], axis=-1)
 
 
 def expected_pixels(maps: Any) -> Any:

@@ -23,7 +23,9 @@ class Objective(Protocol):
 
     Where the network runs on an accelerator, rollouts hold tensors of the Keras backend, and an objective that was used
     for more than one decision is compiled: it must then not change any more. One that raises an error when it is shown
-    tensors is given NumPy arrays; one with an attribute ``compilable = False`` is never compiled.
+    tensors is given NumPy arrays; one with an attribute ``compilable = False`` is never compiled. One with an attribute
+    ``compiled_inputs`` is compiled once for all that differ from it only in the arrays of these names (goals, say),
+    which its code must then take as tensors, too; it may be changed, or made anew for each decision.
 
     Terms have units. Each objective of this package divides its terms by ``scale`` and says by ``units`` what 1 is
     ("px", "4 px", ...), so that weights of a sum are exchange rates between units.

@@ -40,6 +40,7 @@ class PixelDistance(StepwiseObjective):
 
     term, unit = "pixel_distance", "px"
     outputs = ("pixels",)
+    compiled_inputs = ("goals",)
 
     def __init__(
         self,
@@ -98,9 +99,9 @@ class PixelDistance(StepwiseObjective):
         """[K, T', P, ...] of the pixels that have goals."""
         num_pixels = followed.shape[2]
         if self.indices is None:
-            if num_pixels != len(self.goals):
+            if num_pixels != self.goals.shape[0]:
                 raise ValueError(
-                    f"the rollout follows {num_pixels} pixels, the objective has {len(self.goals)} goals; "
+                    f"the rollout follows {num_pixels} pixels, the objective has {self.goals.shape[0]} goals; "
                     "say which with indices"
                 )
             return followed

@@ -29,6 +29,7 @@ class RobotState(StepwiseObjective):
 
     term, unit = "robot_state", "scales"
     outputs = ("states",)
+    compiled_inputs = ("goal",)
 
     def __init__(
         self,

@@ -28,6 +28,8 @@ class WeightedSum:
         ValueError: no objective, a weight for an unknown term, a weight that is not finite, or none but 0.
     """
 
+    compiled_inputs = ()
+
     def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, float] | None = None) -> None:
         """Check that weights and terms belong together."""
         weights = dict(weights or {})

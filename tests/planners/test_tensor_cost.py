@@ -1,9 +1,12 @@
 """Costs that are computed beside the network are those that NumPy computes from its rollouts."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
-from visual_foresight.planners import Ensemble
+from visual_foresight import tensor_cost
+from visual_foresight.planners import CEM, ICEM, MPPI, Ensemble
 from visual_foresight.planners.objectives import (
     ActionMagnitude,
     Approach,
@@ -149,6 +152,68 @@ def test_an_objective_that_does_not_fit_says_so(simulators):
     simulator = simulators["fast"]
     with pytest.raises(ValueError, match="the rollout follows 2 pixels"):
         cost_function(simulator, begin(simulator), PixelDistance(GOALS[0]))(draw(4, 3))
+
+
+def plan(simulator, objective, planner, seed=0, **options):
+    from gymnasium import spaces
+
+    cost = cost_function(simulator, begin(simulator), objective)
+    space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    return planner.plan(cost, space, rng=np.random.default_rng(seed), **options), cost
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [("leaping", "sum"), ("leaping", "image")] + [pytest.param("fast", "pixels", marks=pytest.mark.slow)],
+)
+def test_a_whole_search_finds_the_same_plan(simulators, network, name, monkeypatch):
+    """From the second decision on a search is one call, whatever the goal; its plan is that of NumPy's costs."""
+    simulator, planner = simulators[network], ICEM(horizon=3, num_candidates=12, num_elites=4)
+    monkeypatch.setattr(tensor_cost, "_KINDS", OrderedDict())  # no objective was here before
+    calls = count_calls(simulator, "futures", monkeypatch)
+    for decision in range(3):
+        objective = OBJECTIVES[name]()
+        for part in getattr(objective, "objectives", {"": objective}).values():
+            if hasattr(part, "goals"):
+                part.goals = part.goals + decision
+        found, _ = plan(simulator, objective, planner, decision)
+        simulator.costs_on_device = False
+        expected, _ = plan(simulator, objective, planner, decision)
+        simulator.costs_on_device = True
+        np.testing.assert_allclose(found.cost, expected.cost, rtol=2e-4)
+        np.testing.assert_allclose(found.actions, expected.actions, atol=1e-4)
+        assert found.num_evaluations == expected.num_evaluations
+    assert calls == [3, 3]  # of two decisions; the third was one search
+    assert len([key for key in simulator.searches if key[0] is planner]) == 1
+
+
+def count_calls(simulator, method, monkeypatch):
+    """Calls of each decision that made any."""
+    calls, original = [], getattr(type(simulator), method)
+
+    def counted(self, start, actions, outputs):
+        if not calls or calls[-1] == 3:
+            calls.append(0)
+        calls[-1] += 1
+        return original(self, start, actions, outputs)
+
+    monkeypatch.setattr(type(simulator), method, counted)
+    return calls
+
+
+def test_a_search_with_a_deadline_goes_step_by_step(simulators, monkeypatch):
+    """So do searches of other planners, and of objectives that do not say what their inputs are."""
+    simulator, objective = simulators["leaping"], PixelDistance(GOALS)
+    few = {"horizon": 2, "num_candidates": 8}
+    for _ in range(2):
+        plan(simulator, objective, CEM(**few, num_elites=4))
+    monkeypatch.setattr(tensor_cost, "make_whole_search", None)  # would fail if it were asked for
+    found, cost = plan(simulator, objective, CEM(**few, num_elites=3), deadline_ms=1e6)
+    assert found.num_iterations == 3
+    plan(simulator, objective, MPPI(**few))
+    plan(simulator, OfValues(), CEM(**few, num_elites=3))
+    with pytest.raises(TypeError):
+        plan(simulator, objective, CEM(**few, num_elites=3))
 
 
 def test_members_of_an_ensemble_judge_on_the_device(simulators, monkeypatch):

@@ -135,15 +135,15 @@ def measure_published_decision(
         cost = cost_function(simulator, scene(simulator), objective)
 
         def noted(candidates: np.ndarray) -> np.ndarray:
-            if not complete:
-                seen.append(np.array(candidates))
+            seen.append(np.array(candidates))
             return cost(candidates)
 
-        planner.plan(noted, space, rng=np.random.default_rng(0))
+        # Not noted once the candidates are known: a search that goes to an accelerator whole goes there whole.
+        planner.plan(cost if complete else noted, space, rng=np.random.default_rng(0))
 
     complete = False
     decide()
-    complete = True  # read by `noted`: the candidates are known
+    complete = True
     imagine_one = _imagining_of(simulator, objective)
 
     def imagine_all() -> None:
