@@ -74,7 +74,7 @@ def _frozen(value: Any) -> Hashable:
         return ("dict", *((name, _frozen(each)) for name, each in value.items()))
     if isinstance(value, (list, tuple)):
         return (type(value), *(_frozen(each) for each in value))
-    if type(value).__module__.startswith("visual_foresight.") and vars(value) if hasattr(value, "__dict__") else False:
+    if type(value).__module__.startswith("visual_foresight.") and hasattr(value, "__dict__"):  # a homography, say
         return (type(value), *((name, _frozen(each)) for name, each in sorted(vars(value).items())))
     return value
 
