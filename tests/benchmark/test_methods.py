@@ -203,3 +203,5 @@ def test_a_second_predictor_is_asked_about_the_best_candidates(environment, task
             metadata["training"] = kept
     with pytest.raises(ValueError, match="unknown preset"):
         make_imagination("learned", environment, str(tiny_predictor), second="nobody")
+    both = {"second": str(tiny_predictor), "penalty": 1.5}
+    assert make_imagination("learned", environment, str(tiny_predictor), **both).simulator.penalty == 1.5

@@ -217,3 +217,19 @@ def test_the_shipped_predictor_brings_a_second_opinion(words, expected):
     described = control.describe_model(args)
     assert described.get("second_opinion") == expected
     assert ("second_weights_sha256" in described) == (expected is not None)
+    assert "disagreement_weight" not in described
+
+
+def test_disagreement_is_weighed_where_there_is_a_second_opinion():
+    """Results name the weight; without a second opinion, or for a weight that is no number, it is refused."""
+
+    def described(*words):
+        parser = argparse.ArgumentParser()
+        control.add_control_arguments(parser)
+        return control.describe_model(parser.parse_args(["--disagreement_weight", *words]))
+
+    assert described("0.5")["disagreement_weight"] == 0.5
+    with pytest.raises(ValueError, match="there is none"):
+        described("0.5", "--second_opinion=none")
+    with pytest.raises(ValueError, match="must be a finite number, got nan"):
+        described("nan")

@@ -71,6 +71,7 @@ def make_imagination(
     dtype: str | None = None,
     num_threads: int | None = None,
     second: str | None = None,
+    penalty: float = 0.0,
 ) -> Imagination:
     """Load what a method imagines with; costly for "learned", so do it once for many tasks.
 
@@ -81,6 +82,7 @@ def make_imagination(
         dtype: Keras dtype policy of predictors; None: as they were saved.
         num_threads: of the true simulator.
         second: preset of another predictor, whose opinion on the best candidates counts as much; None: none is asked.
+        penalty: deviations between both opinions that are added to their mean; see `planners.Ensemble`.
 
     Raises:
         ValueError: unknown method, or what `make_simulator` refuses.
@@ -100,7 +102,7 @@ def make_imagination(
         from visual_foresight.planners import Ensemble
 
         other = make_simulator(kind, environment, second, dtype=dtype)
-        simulator = Ensemble([simulator, other], penalty=0.0, share=SECOND_SHARE)
+        simulator = Ensemble([simulator, other], penalty=penalty, share=SECOND_SHARE)
     if method == "true-state":
         simulator = TrueStateSimulator(simulator, metres_per_pixel())
     return Imagination(method, simulator)

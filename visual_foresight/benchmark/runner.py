@@ -59,6 +59,7 @@ class Work:
         settings: how to plan.
         preset: of the learned simulator.
         second: preset of the predictor whose second opinion is asked, or None.
+        penalty: how much both opinions' disagreement costs.
         dtype: Keras dtype policy of the predictor, or None.
         folder: where pictures of episodes go; None: no pictures are made.
         calibrate: whether the costs of candidates are compared with what they lead to, at every decision.
@@ -74,6 +75,7 @@ class Work:
     calibrate: bool = False
     num_threads: int | None = None
     second: str | None = None
+    penalty: float = 0.0
 
 
 class Workplace:
@@ -158,6 +160,7 @@ class Workplace:
                 dtype=work.dtype,
                 num_threads=work.num_threads,
                 second=work.second,
+                penalty=work.penalty,
             )
             self._imaginations[method] = made
             if method in PLANNING_METHODS:

@@ -158,7 +158,9 @@ def _imagining(
         yield imagining.measure_rollout(simulator, **times, **sizes)
     if "decision" in args.only:
         second = control.second_opinion(args)
-        whole = control.make_imagination("learned", environment, args.preset, dtype=dtype, second=second).simulator
+        whole = control.make_imagination(
+            "learned", environment, args.preset, dtype=dtype, second=second, penalty=args.disagreement_weight
+        ).simulator
         yield imagining.measure_decision(environment, whole, settings, **times)
     if "published" in args.only:
         yield imagining.measure_published_decision(simulator, **times)

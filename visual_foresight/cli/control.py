@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,16 +96,31 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {DEFAULT_SECOND} beside {DEFAULT_PRESET}, else none)",
     )
     model.add_argument(
+        "--disagreement_weight",
+        type=float,
+        default=0.0,
+        metavar="K",
+        help="deviations between the predictor's and the second opinion's cost that are added to their mean",
+    )
+    model.add_argument(
         "--simulator", choices=SIMULATORS, default="learned", help="'true' plans with the physics itself: an oracle"
     )
     model.add_argument("--precision", choices=DTYPES, default="float32", help="arithmetic of the predictor")
 
 
 def second_opinion(args: argparse.Namespace) -> str | None:
-    """Return the preset whose second opinion `--second_opinion` asks for, or None."""
+    """Return the preset whose second opinion `--second_opinion` asks for, or None.
+
+    Raises:
+        ValueError: its disagreement is weighed, and there is none, or the weight is no finite number.
+    """
+    if not math.isfinite(args.disagreement_weight):
+        raise ValueError(f"--disagreement_weight must be a finite number, got {args.disagreement_weight}")
     asked = args.second_opinion
     if asked is None:
-        return DEFAULT_SECOND if args.preset == DEFAULT_PRESET else None
+        asked = DEFAULT_SECOND if args.preset == DEFAULT_PRESET else "none"
+    if asked == "none" and args.disagreement_weight:
+        raise ValueError("--disagreement_weight weighs a second opinion, and there is none: name one, --second_opinion")
     return None if asked == "none" else str(asked)
 
 
@@ -156,6 +172,8 @@ def describe_model(args: argparse.Namespace) -> dict[str, Any]:
     second = second_opinion(args)
     if second is not None:
         described |= {"second_opinion": second, "second_weights_sha256": weights_digest(second)}
+    if args.disagreement_weight:
+        described["disagreement_weight"] = args.disagreement_weight
     return described
 
 

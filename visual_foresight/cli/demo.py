@@ -56,7 +56,9 @@ def run_episodes(
     print(f"building the simulator ({source_name(args)}) ...", file=sys.stderr)
     dtype = control.predictor_dtype(args)
     second = control.second_opinion(args)
-    imagination = control.make_imagination(args.simulator, environment, args.preset, dtype=dtype, second=second)
+    imagination = control.make_imagination(
+        args.simulator, environment, args.preset, dtype=dtype, second=second, penalty=args.disagreement_weight
+    )
     records = []
     for index, task in enumerate(tasks):
         name = f"seed {args.seed}, task {index + 1}"

@@ -244,6 +244,7 @@ def make_work(folder: Path, tasks: Any, settings: control.ControlSettings, args:
         calibrate=args.calibrate,
         num_threads=args.threads,
         second=control.second_opinion(args),
+        penalty=args.disagreement_weight,
     )
 
 
