@@ -284,6 +284,11 @@ def _check_combinations(config: TrainingConfig) -> None:
         )
     if config.learning_rate_schedule == "timed" and not config.max_minutes:
         raise ValueError("learning_rate_schedule=timed cools down over --max_minutes: pass how long the run may take")
+    if config.learning_rate_schedule == "timed" and len(config.rollout_curriculum) > 1:
+        raise ValueError(
+            "rollout_curriculum changes at parts of num_iterations, which a timed training need not reach: give it one "
+            f"number of self-fed steps, got {config.rollout_curriculum}, or another learning_rate_schedule"
+        )
     largest = config.num_predicted - 1
     for steps in config.rollout_curriculum:
         if not 0 <= steps <= largest:

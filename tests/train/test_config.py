@@ -100,6 +100,10 @@ def test_words_become_values(words, field, value):
         ({"follow_points": 0}, "follow_points must be at least 1"),
         ({"follow_weight": 0.1, "use_state": False}, "pass --use_state=1"),
         ({"learning_rate_schedule": "timed"}, "pass how long the run may take"),
+        (
+            {"learning_rate_schedule": "timed", "max_minutes": 5.0, "rollout_curriculum": (0, 2)},
+            "which a timed training need not reach",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(fields, message):
