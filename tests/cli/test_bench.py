@@ -89,6 +89,7 @@ def test_compare_runs_with_what_is_installed(command, tmp_path, tiny_predictor, 
         assert row["overhead_milliseconds_median"] <= row["milliseconds_median"]
 
 
+@pytest.mark.slow
 def test_scale_measures_series_and_draws_them(command, tmp_path, tiny_predictor, monkeypatch):
     """Each series has its points and the charts are an SVG picture; another ending is refused."""
     series = {"candidates": (4, 8), "horizon": (2, 4), "image_size": (16,), "environments": (1, 2)}
