@@ -30,6 +30,7 @@ from visual_foresight.unrolling import (
     pieces,
     plan_leaps,
     plan_steps,
+    shown_as_maps,
 )
 
 if TYPE_CHECKING:
@@ -273,8 +274,7 @@ class LearnedSimulator:
         from keras import ops, tree
 
         actions = self._check_candidates(start, actions, self.stride)
-        wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in outputs))
-        function = self._function("futures", _check_outputs(wanted, start), start.num_pixels > 0)
+        function = self._function("futures", _check_outputs(shown_as_maps(outputs), start), start.num_pixels > 0)
         parts = []
         for piece in pieces(actions, self.chunk_size):
             found, count = function(*self._scene(start.rebased(), padded(piece))), len(piece)
@@ -313,9 +313,7 @@ class LearnedSimulator:
 
     def _cost_function(self, objective: Any) -> Any:
         """Takes a weak reference: what is compiled for an objective goes when the caller lets it go."""
-        asked = objective().outputs
-        wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in asked))
-        futures = make_futures(self.predictor, wanted)
+        futures = make_futures(self.predictor, shown_as_maps(objective().outputs))
 
         def cost(*scene: Any) -> Any:
             return objective()(Rollout(**futures(*scene), every=self.stride))

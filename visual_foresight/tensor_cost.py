@@ -22,7 +22,7 @@ from visual_foresight.planners.simulation import SimulatedCost, whole_leaps
 from visual_foresight.planners.whole_search import Draws, can_be_whole, draw_all, make_whole_search, record_search
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import SimulatorStart
-from visual_foresight.unrolling import make_futures
+from visual_foresight.unrolling import make_futures, shown_as_maps
 
 # An objective is computed operation by operation until it is seen to stay: compiling it takes as long as hundreds of
 # calls, and a tracker makes a new one for each decision.
@@ -116,8 +116,7 @@ class TensorCost(SimulatedCost):
 
 def _make_search(simulator: Any, planner: Any, parts: Parts, outputs: Sequence[str]) -> Any:
     """(the objective's arrays, what is drawn, carry, frame, state, maps=None) to what is found."""
-    wanted = tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in outputs))
-    futures, stride = make_futures(simulator.predictor, wanted), simulator.stride
+    futures, stride = make_futures(simulator.predictor, shown_as_maps(outputs)), simulator.stride
 
     def searched(values: Sequence[Any], draws: Sequence[Any], carry: Any, frame: Any, state: Any, *maps: Any) -> Any:
         objective = parts.rebuild(values)

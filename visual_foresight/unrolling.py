@@ -168,6 +168,11 @@ def make_roll(
     return roll
 
 
+def shown_as_maps(outputs: Sequence[str]) -> tuple[str, ...]:
+    """What objectives read, each once: designated pixels are shown as their maps."""
+    return tuple(dict.fromkeys("pixel_distributions" if name == "pixels" else name for name in outputs))
+
+
 def make_futures(predictor: VideoPredictor, outputs: Sequence[str]) -> Any:
     """The function of one scene and K candidates [K, T, A] that objectives are computed from, beside the network.
 
