@@ -28,6 +28,7 @@ from visual_foresight.envs import TrueSimulator
 from visual_foresight.envs.tasks import Task, sample_task
 from visual_foresight.planners import CEM, ICEM, Planner
 from visual_foresight.planners.simulation import cost_function
+from visual_foresight.report import processor_name
 
 MEASURED_SEEDS, TUNING_SEEDS = range(810_000, 810_999), range(820_000, 820_999)
 BUDGET = 600  # candidates of CEM: 200 x 3
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--tuning", action="store_true", help="the tasks on which settings are chosen")
     parser.add_argument("--icem", type=json.loads, default={}, help="settings to change, as JSON")
     parser.add_argument("--date", default="")
-    parser.add_argument("--device", default=platform.processor() or platform.machine())
+    parser.add_argument("--device", default=processor_name())
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     seeds = TUNING_SEEDS if args.tuning else MEASURED_SEEDS

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import time
 from collections.abc import Callable
@@ -24,6 +23,8 @@ import numpy as np
 from plain_seed import PlainSeed
 
 from visual_foresight import backend
+from visual_foresight.cli.doctor import usable_cores
+from visual_foresight.report import processor_name
 
 LENGTH, CONTEXT, SIZE = 10, 2, 5
 # A round of training at batch 32 takes four times as long as one at 8, and is averaged over four times as many frames.
@@ -152,7 +153,7 @@ def main() -> None:
     tensorflow = backend.import_tensorflow()
     results: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "device": "2 cores of an AMD EPYC, AVX-512 bf16" if os.cpu_count() == 2 else platform.processor(),
+        "device": f"{usable_cores()} cores, {processor_name()}",
         "tensorflow": tensorflow.__version__,
         "rounds": arguments.rounds,
         "load_average_before": os.getloadavg()[0],

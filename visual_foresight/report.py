@@ -68,15 +68,29 @@ def write_report(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on, by distribution name; "-" for what is not installed."""
+    """Return what a result depends on: system, processor, and versions by distribution name; "-": not installed."""
     names = ("visual-foresight", "keras", "tensorflow", "jax", "mujoco-core", "gymnasium", "numpy")
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+    }
     for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "-"
     return found
+
+
+def processor_name() -> str:
+    """Return the processor's model as the system names it; the architecture alone where it names none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):  # not Linux
+        lines = []
+    named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next((name for name in named if name), platform.processor() or platform.machine())
 
 
 def whole_page(title: str, body: str) -> str:

@@ -92,12 +92,14 @@ def _package() -> str:
 def _versions() -> str:
     from visual_foresight.report import versions
 
-    found = versions()
-    return ", ".join(f"{name} {version}" for name, version in found.items() if name not in ("python", "platform"))
+    elsewhere = ("python", "platform", "processor")  # told by other checks
+    return ", ".join(f"{name} {version}" for name, version in versions().items() if name not in elsewhere)
 
 
 def _backend() -> str:
     import importlib
+
+    from visual_foresight.report import processor_name
 
     start = time.perf_counter()
     keras = importlib.import_module("keras")
@@ -105,7 +107,8 @@ def _backend() -> str:
     total = float(keras.ops.sum(keras.ops.ones((8, 8))))
     if total != 64.0:
         raise RuntimeError(f"the sum of 64 ones is {total} on this backend")
-    return f"keras on {keras.backend.backend()} ({seconds:.1f} s to load), {_devices(keras)}, {usable_cores()} cores"
+    cores = f"{usable_cores()} cores of {processor_name()}"
+    return f"keras on {keras.backend.backend()} ({seconds:.1f} s to load), {_devices(keras)}, {cores}"
 
 
 def _devices(keras) -> str:

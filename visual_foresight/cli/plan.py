@@ -222,7 +222,7 @@ def open_journal(
         (folder / "journal.jsonl").unlink(missing_ok=True)
         discard_pictures(folder / "pictures")
     planning = {name: value for name, value in settings.table().items() if name not in ("seed", "steps")}
-    software = {name: version for name, version in versions().items() if name != "platform"}
+    software = {name: version for name, version in versions().items() if name not in ("platform", "processor")}
     identity = {"protocol": protocol, "settings": planning, "calibrate": args.calibrate, "versions": software}
     journal = Journal(folder / "journal.jsonl", identity)
     for method, own in facts.items():
