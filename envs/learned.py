@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from visual_foresight.frames import to_uint8
+from visual_foresight.planners.settings import require_count
 
 if TYPE_CHECKING:
     from visual_foresight.rollout import Rollout
@@ -57,6 +58,7 @@ class _LearnedWorld:
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise ValueError(f"unknown reset options {unknown}; valid options are {', '.join(_OPTIONS)}")
+        _check_together(options)
         if "episode" in options:
             context = self._episode_context(options["episode"], int(options.get("start", 0)))
         elif "frames" in options:
@@ -99,6 +101,13 @@ class _LearnedWorld:
             raise ValueError("action contains values that are not finite")
         return np.clip(actions, self.action_space.low, self.action_space.high)
 
+    def clipped(self, actions: np.ndarray) -> np.ndarray:
+        """Actions [..., A] of futures inside the Box, as `step` executes them; other shapes are refused later."""
+        actions = np.asarray(actions, np.float32)
+        if actions.ndim == 0 or actions.shape[-1:] != self.action_space.shape:
+            return actions
+        return np.clip(actions, self.action_space.low, self.action_space.high)
+
     def observation(self, start: SimulatorStart) -> dict[str, np.ndarray]:
         """Observations [N, ...] of N scenes."""
         return {"image": to_uint8(start.frame), "state": np.asarray(start.state, np.float32)}
@@ -107,6 +116,17 @@ class _LearnedWorld:
         if self._source is not None:
             self._source.close()
             self._source = None
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    """Refuse options that say two things, or that mean nothing without another."""
+    if "episode" in options and "frames" in options:
+        raise ValueError("reset options give both 'episode' and 'frames'; give one")
+    for name, needed in (("start", "episode"), ("actions", "frames"), ("states", "frames")):
+        if name in options and needed not in options:
+            raise ValueError(f"reset option {name!r} means nothing without {needed!r}; got {sorted(options)}")
+    if not isinstance(options.get("start", 0), int | np.integer):
+        raise ValueError(f"reset option 'start' must be a whole number, got {options['start']!r}")
 
 
 class LearnedPushEnv(gymnasium.Env):
@@ -197,7 +217,8 @@ class LearnedPushEnv(gymnasium.Env):
         draft: bool = False,
     ) -> Rollout:
         """Branch a scene (None: the present one) into K futures; see `LearnedSimulator.rollout`."""
-        return self.simulator.rollout(self.current if start is None else start, actions, outputs, every, draft)
+        start = self.current if start is None else start
+        return self.simulator.rollout(start, self._world.clipped(actions), outputs, every, draft)
 
     def render(self) -> np.ndarray | None:
         """The predicted frame, uint8 [H, W, 3]."""
@@ -254,6 +275,8 @@ class LearnedPushVectorEnv(VectorEnv):
         self.single_observation_space = self._world.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+        if max_episode_steps is not None:
+            require_count("max_episode_steps", max_episode_steps)
         self._max_steps = max_episode_steps
         self._steps = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, bool)
@@ -285,7 +308,8 @@ class LearnedPushVectorEnv(VectorEnv):
         each = list(options) if isinstance(options, Sequence) else [options] * self.num_envs
         if len(each) != self.num_envs or len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds and options, got {len(seeds)} and {len(each)}")
-        self._current = self._stack([self._world.scene(one, s) for one, s in zip(each, seeds, strict=True)])
+        scenes = [self._world.scene(one, s) for one, s in zip(each, seeds, strict=True)]
+        self._current = scenes[0].stack(scenes)
         self._steps[:], self._ended[:] = 0, False
         return self._world.observation(self.current), self._info()
 
@@ -328,7 +352,7 @@ class LearnedPushVectorEnv(VectorEnv):
         draft: bool = False,
     ) -> Rollout:
         """Branch one scene into K futures; see `LearnedSimulator.rollout`."""
-        return self.simulator.rollout(start, actions, outputs, every, draft)
+        return self.simulator.rollout(start, self._world.clipped(actions), outputs, every, draft)
 
     @property
     def drafts(self) -> bool:
@@ -337,13 +361,13 @@ class LearnedPushVectorEnv(VectorEnv):
 
     def advance(self, start: SimulatorStart, actions: np.ndarray) -> SimulatorStart:
         """Imagine one control step of N scenes; see `LearnedSimulator.advance`."""
-        return self.simulator.advance(start, actions)
+        return self.simulator.advance(start, self._world.clipped(actions))
 
     def cost_gradient(
         self, start: SimulatorStart, objective: Any, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Costs and their gradients by the actions; see `LearnedSimulator.cost_gradient`."""
-        return self.simulator.cost_gradient(start, objective, actions)
+        return self.simulator.cost_gradient(start, objective, self._world.clipped(actions))
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The predicted frames, one uint8 [H, W, 3] for each scene."""
@@ -356,7 +380,9 @@ class LearnedPushVectorEnv(VectorEnv):
     def _spread(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [int(value) for value in self.np_random.integers(2**31, size=self.num_envs)]
-        return [seed + index for index in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + index for index in range(self.num_envs)]
+        return list(seed)
 
     def _renew(self, following: SimulatorStart) -> SimulatorStart:
         """Replace the scenes whose episode has ended by fresh ones."""
@@ -367,13 +393,7 @@ class LearnedPushVectorEnv(VectorEnv):
             if pixels:
                 raise ValueError("scenes with designated pixels cannot begin anew by themselves; call reset()")
             scenes[index] = fresh
-        return self._stack(scenes)
-
-    @staticmethod
-    def _stack(scenes: list[SimulatorStart]) -> SimulatorStart:
-        from visual_foresight.simulator import SimulatorStart
-
-        return SimulatorStart.stack(scenes)
+        return scenes[0].stack(scenes)
 
     def _info(self) -> dict[str, Any]:
         maps = self.current.pixel_distributions

@@ -270,13 +270,21 @@ class PushEnv(gymnasium.Env):
             scene = Scene.from_json(scene)
         if task is not None and _check_task(task).object_index >= len(scene.objects):
             raise ValueError(f"the task moves object {task.object_index}, the scene has {len(scene.objects)}")
+        present, past = self._physics, self.task
+        before = None if present is None else present.get_state()
         physics = self._physics if self._physics is not None and self._physics.scene == scene else Physics(scene)
-        if simulator_state is None:
-            physics.start()
-        else:
-            physics.set_state(simulator_state)
-        self._physics, self.task = physics, task
-        return self._observation(), self._info()
+        try:
+            if simulator_state is None:
+                physics.start()
+            else:
+                physics.set_state(simulator_state)
+            self._physics, self.task = physics, task
+            return self._observation(), self._info()
+        except Exception:  # a state may fit the scene and still be one that cannot be drawn
+            self._physics, self.task = present, past
+            if present is not None and before is not None:
+                present.set_state(before)
+            raise
 
     def draw(self, physics: Physics) -> np.ndarray:
         """Picture `[H, W, 3]` uint8 of any scene as this environment's camera and renderer see it."""
@@ -333,7 +341,7 @@ def _check_task(task: Any) -> Task:
 
 
 def _size(value: int | tuple[int, int], name: str) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = (int(value), int(value)) if isinstance(value, int | np.integer) else tuple(value)
     if len(pair) != 2 or not all(isinstance(n, int) and 8 <= n <= 4096 for n in pair):
         raise ValueError(f"{name} must be one number or (rows, columns), each within 8..4096; got {value!r}")
     return pair

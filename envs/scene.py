@@ -218,7 +218,7 @@ def check_num_objects(num_objects: tuple[int, int] | int) -> tuple[int, int]:
     Raises:
         ValueError: not within 1..`MAX_OBJECTS`, or the smallest above the largest.
     """
-    pair = (num_objects, num_objects) if isinstance(num_objects, int) else tuple(num_objects)
+    pair = (num_objects, num_objects) if isinstance(num_objects, int | np.integer) else tuple(num_objects)
     if (
         len(pair) != 2
         or not all(isinstance(n, int | np.integer) for n in pair)

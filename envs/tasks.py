@@ -56,6 +56,9 @@ class Task:
         """Check every value."""
         check_split(self.split)
         check_num_objects(self.num_objects)
+        for name in ("seed", "object_index"):
+            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 0:
+                raise ValueError(f"{name} must be a whole number from 0, got {getattr(self, name)!r}")
         if not 0 <= self.object_index < self.num_objects:
             raise ValueError(f"object_index must be within 0..{self.num_objects - 1}, got {self.object_index}")
         for name in ("goal_position", "goal_pixel"):
@@ -210,6 +213,8 @@ class TaskSet:
         """
         if num < 1:
             raise ValueError(f"a task set needs at least one task, got num={num}")
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
         check_split(split)
         check_num_objects(num_objects)
         tasks: list[Task] = []

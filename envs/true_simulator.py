@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ class TrueSimulator:
         if not isinstance(unwrapped, PushEnv):
             raise TypeError(f"TrueSimulator needs a PushEnv (its physics is the model), got {type(unwrapped).__name__}")
         self.env = unwrapped
-        self.object_indices = None if object_indices is None else tuple(int(index) for index in object_indices)
-        self.num_threads = num_threads or len(os.sched_getaffinity(0))
+        self.object_indices = None if object_indices is None else tuple(map(operator.index, object_indices))
+        self.num_threads = len(os.sched_getaffinity(0)) if num_threads is None else num_threads
         if self.num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, got {num_threads}")
         self._physics: Physics | None = None
@@ -100,6 +101,7 @@ class TrueSimulator:
             ValueError: wrong shape, numbers that are not finite, or an unknown output.
         """
         actions = _check_actions(actions)
+        outputs = (outputs,) if isinstance(outputs, str) else outputs
         unknown = sorted(set(outputs) - set(OUTPUTS))
         if unknown:
             raise ValueError(f"the true simulator has no outputs {unknown}; it offers {', '.join(OUTPUTS)}")

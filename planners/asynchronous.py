@@ -18,7 +18,7 @@ from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import CostFn, Plan, Planner, shift
 from visual_foresight.planners.search import require_gradient
 from visual_foresight.planners.settings import require_count, require_number
-from visual_foresight.planners.simulation import Simulator, cost_function
+from visual_foresight.planners.simulation import Simulator, check_parts, cost_function
 from visual_foresight.rollout import Rollout
 
 WHEN_LATE = ("wait", "skip")
@@ -142,10 +142,13 @@ class AsynchronousMPC:
         executor: Executor | None = None,
     ) -> None:
         """Check the settings and reset."""
+        check_parts(simulator, planner, objective)
         require_count("latency_steps", latency_steps)
         require_count("context_frames", context_frames)
         if period_ms is not None:
             require_number("period_ms", period_ms, 0.0, open_low=True)
+        if latency_steps > planner.horizon:
+            raise ValueError(f"latency_steps {latency_steps} exceeds the planner's horizon {planner.horizon}")
         if when_late not in WHEN_LATE:
             raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
         self.when_late = when_late
@@ -156,6 +159,7 @@ class AsynchronousMPC:
         self._bounds = ActionBounds.of(action_space)
         self._executor = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._running: Future[_Timed] | None = None
+        self._closed = False
         self.rng = np.random.default_rng(rng)
         self.reset()
 
@@ -175,6 +179,7 @@ class AsynchronousMPC:
 
     def close(self) -> None:
         """End the thread, after the search that is running."""
+        self._closed = True
         self._executor.shutdown(wait=True)
 
     @property
@@ -194,7 +199,10 @@ class AsynchronousMPC:
 
         Raises:
             Exception: whatever the last search raised.
+            RuntimeError: after `close`.
         """
+        if self._closed:
+            raise RuntimeError("this controller is closed, its thread has ended: make another")
         self._history.see(observation)
         self._collect()
         if self._running is None:
@@ -208,15 +216,16 @@ class AsynchronousMPC:
         """Take over a finished plan, once the step it was made for has come."""
         if self._running is None or not self._running.done():
             return
-        ready = self._running.result()
-        if self._step < self._due:
+        if self._step < self._due and self._running.exception() is None:
             return
+        running, self._running = self._running, None  # one that failed is told once, and the next step searches anew
+        ready = running.result()
         if self._step > self._due:
             self.num_late += 1
             if self.when_late == "wait":
                 ready = replace(ready, first_step=self._step)
         self.decision_seconds.append(ready.seconds)
-        self._current, self._running = ready, None
+        self._current = ready
 
     def _decided(self, num_steps: int) -> np.ndarray:
         """[num_steps, A] from now on by the plan in use; standing still where it has no more."""

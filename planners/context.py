@@ -55,18 +55,39 @@ class History:
     def see(self, observation: Mapping[str, Any]) -> None:
         """Add an observation; the oldest is dropped.
 
+        One that no action followed, because `act` raised, is replaced: between two frames there is an action.
+
         Raises:
-            ValueError: it has no image.
+            ValueError: it has no image, or is not like those before it; then nothing is added.
         """
         if not isinstance(observation, Mapping) or "image" not in observation:
             raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
+        image = np.array(observation["image"])
+        state = np.array(observation["state"], np.float32) if "state" in observation else None
+        self._check_alike(image, state)
+        if len(self._frames) > len(self._actions):
+            del self._frames[-1:], self._states[-1:]
         self.observation = observation
-        self._frames.append(np.array(observation["image"]))
-        if "state" in observation:
-            self._states.append(np.array(observation["state"], np.float32))
+        self._frames.append(image)
+        if state is not None:
+            self._states.append(state)
         for kept in (self._frames, self._states):
             del kept[: -self.length]
         del self._actions[: len(self._actions) - (len(self._frames) - 1)]
+
+    def _check_alike(self, image: np.ndarray, state: np.ndarray | None) -> None:
+        """Raises ValueError where an observation is not like the last one."""
+        if image.ndim != 3:
+            raise ValueError(f"the observation's 'image' must be [H, W, 3], got shape {list(image.shape)}")
+        if not self._frames:
+            return
+        last = self._states[-1] if self._states else None
+        for name, new, old in (("image", image, self._frames[-1]), ("state", state, last)):
+            shapes = ["absent" if each is None else list(each.shape) for each in (new, old)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"the observation's {name!r} is {shapes[0]}, it was {shapes[1]} before; call reset() in between"
+                )
 
     def execute(self, action: np.ndarray) -> None:
         """Add the action that follows the last observation."""

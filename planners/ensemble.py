@@ -51,6 +51,9 @@ class Ensemble:
         self.simulators, self.penalty, self.share = tuple(simulators), float(penalty), float(share)
         require_number("penalty", self.penalty, -float("inf"))
         require_number("share", self.share, 0.0, 1.0, open_low=True)
+        unfit = [type(one).__name__ for one in self.simulators if not hasattr(one, "rollout")]
+        if unfit:
+            raise TypeError(f"an ensemble is made of simulators with a rollout, got {', '.join(unfit)}")
         strides = {int(getattr(one, "stride", 1)) for one in self.simulators}
         if len(self.simulators) < 2 or len(strides) > 1:
             raise ValueError(
@@ -117,7 +120,9 @@ class EnsembleCost:
         costs = np.where(np.isfinite(first), first, np.inf)
         costs[judged] = self._combined(np.stack([first[judged], *others]))
         finite = costs[judged][np.isfinite(costs[judged])]
-        if len(rest) and len(finite):
+        if len(rest) and not len(finite):
+            costs[rest] = np.inf  # nothing that all have judged is left: the opinion of one does not count alone
+        elif len(rest):
             # Behind the worst that all have judged: a cost that only one member gave is no bargain.
             worst = float(finite.max())
             costs[rest] = np.maximum(costs[rest] + max(0.0, worst - float(costs[rest].min())), worst)

@@ -15,7 +15,7 @@ from visual_foresight.planners.objectives.maps import checked_pixels, expected_p
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import require_count, require_number
-from visual_foresight.planners.simulation import Simulator, cost_function, pixel_output
+from visual_foresight.planners.simulation import Simulator, check_parts, cost_function, pixel_output
 from visual_foresight.rollout import Rollout
 
 TRACKING = ("truth", "predicted")
@@ -82,6 +82,7 @@ class MPC:
         """Check the settings and reset."""
         if (objective is None) == (make_objective is None):
             raise ValueError("MPC needs exactly one of objective and make_objective")
+        check_parts(simulator, planner, objective)
         require_count("replan_interval", replan_interval)
         require_count("context_frames", context_frames)
         if replan_interval > planner.horizon:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from time import perf_counter as clock
 from typing import Any
 
@@ -96,7 +97,7 @@ def pose_problem(
 
 
 def _checked(name: str, actions: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
-    actions = np.asarray(actions, np.float32)
+    actions = np.asarray(actions, np.float64)
     fits = actions.ndim == len(shape) and all(
         wanted is None or size == wanted for size, wanted in zip(actions.shape, shape, strict=True)
     )
@@ -105,7 +106,8 @@ def _checked(name: str, actions: np.ndarray, shape: tuple[int | None, ...]) -> n
         raise ValueError(f"{name} has shape {list(actions.shape)}, expected [{wanted_text}]")
     if not np.all(np.isfinite(actions)):
         raise ValueError(f"{name} holds actions that are not finite")
-    return actions
+    largest = np.finfo(np.float32).max
+    return np.clip(actions, -largest, largest).astype(np.float32)
 
 
 class Search:
@@ -203,6 +205,8 @@ def checked_gradients(answer: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     Raises:
         ValueError: another shape than the candidates [..., H, A] ask for.
     """
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise ValueError(f"cost_fn.gradient must return (costs, gradients), got {type(answer).__name__}")
     costs, gradients = answer
     costs, gradients = checked_costs(costs, shape[:-2]), np.asarray(gradients, np.float64)
     if gradients.shape != shape:
@@ -217,8 +221,8 @@ class _Deadline:
     """Decides whether one more batch may begin."""
 
     def __init__(self, deadline_ms: float | None) -> None:
-        if deadline_ms is not None and not deadline_ms > 0:
-            raise ValueError(f"deadline_ms must be positive, got {deadline_ms}")
+        if deadline_ms is not None and not (isinstance(deadline_ms, Real) and deadline_ms > 0):
+            raise ValueError(f"deadline_ms must be a positive number, got {deadline_ms!r}")
         self.started = clock()
         self._limit = np.inf if deadline_ms is None else deadline_ms / 1000.0
         self._seconds_per_candidate = 0.0

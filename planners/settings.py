@@ -35,6 +35,8 @@ def check_settings(planner: Any) -> None:
         elif field.name in _NUMBERS:
             low, high, open_low = _NUMBERS[field.name]
             require_number(field.name, getattr(planner, field.name), low, high, open_low=open_low)
+        elif isinstance(field.default, bool) and not isinstance(getattr(planner, field.name), bool):
+            raise ValueError(f"{field.name} must be True or False, got {getattr(planner, field.name)!r}")
 
 
 def require_count(name: str, value: int, minimum: int = 1) -> None:

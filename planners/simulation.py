@@ -109,3 +109,15 @@ def pixel_output(simulator: Simulator) -> str:
     default = parameter.default if parameter is not None else ()
     only_exact = isinstance(default, tuple) and "pixels" in default and "pixel_distributions" not in default
     return "pixels" if only_exact else "pixel_distributions"
+
+
+def check_parts(simulator: Any, planner: Any, objective: Any) -> None:
+    """Refuse what can neither imagine, nor plan, nor judge, before the first decision shows it."""
+    wanted = (
+        ("simulator", simulator, hasattr(simulator, "rollout"), "an object with start and rollout"),
+        ("planner", planner, hasattr(planner, "plan") and not isinstance(planner, type), "a planner such as CEM(...)"),
+        ("objective", objective, objective is None or hasattr(objective, "outputs"), "an objective with outputs"),
+    )
+    for name, given, fits, expected in wanted:
+        if not fits:
+            raise TypeError(f"{name} must be {expected}, got {given!r}")

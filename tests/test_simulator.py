@@ -1,6 +1,7 @@
 """The learned simulator: its laws, and its agreement with stepping the gymnasium wrappers."""
 
 import random
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import visual_foresight as vf
+from visual_foresight.compiled_gradients import CompiledGradients
 from visual_foresight.frames import to_float, to_uint8
 from visual_foresight.planners.objectives import PixelDistance
 from visual_foresight.planners.objectives.maps import expected_pixels
@@ -246,6 +248,37 @@ def test_the_gradient_of_a_cost_is_its_slope(simulator, start):
     np.testing.assert_allclose(expected, slope, rtol=0.1, atol=0.05 * np.abs(expected).max())
 
 
+def test_a_new_goal_costs_no_new_gradient_function(simulator, start, monkeypatch):
+    """Objectives of one kind share what was compiled, each with its own goal; what cannot be taken apart does not."""
+    actions = np.random.default_rng(3).uniform(-1, 1, (2, 2 * simulator.stride, 2)).astype(np.float32)
+    goals = ([3.0, 4.0], [11.0, 9.0])
+    alone = []
+    for goal in goals:
+        monkeypatch.setattr(simulator, "_gradients", None)
+        alone.append(simulator.cost_gradient(start, PixelDistance([goal], indices=[0]), actions))
+    made = []
+    compiled = CompiledGradients._compile
+    monkeypatch.setattr(CompiledGradients, "_compile", lambda self, *how: made.append(how) or compiled(self, *how))
+    monkeypatch.setattr(simulator, "_gradients", None)
+    for goal, (costs, gradients) in zip(goals, alone, strict=True):
+        found = simulator.cost_gradient(start, PixelDistance([goal], indices=[0]), actions)
+        np.testing.assert_allclose(found[0], costs, rtol=1e-5)
+        np.testing.assert_allclose(found[1], gradients, rtol=1e-4, atol=1e-5)
+    assert len(made) == 1
+
+    class Opaque(PixelDistance):
+        """Says that it has no inputs, but holds what nobody can compare."""
+
+        def __init__(self, goal):
+            super().__init__([goal], indices=[0])
+            self.anything = {1, 2}
+
+    for _ in range(2):
+        opaque = Opaque(goals[1])
+        np.testing.assert_allclose(simulator.cost_gradient(start, opaque, actions)[0], alone[1][0], rtol=1e-5)
+    assert len(made) == 3
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_learned_environment_passes_gymnasiums_checker(folder):
     from gymnasium.utils.env_checker import check_env
@@ -344,3 +377,48 @@ def test_a_rollout_says_what_is_wrong_with_its_arguments(simulator, start, actio
 def test_a_name_is_no_predictor():
     with pytest.raises(TypeError, match="from_preset"):
         vf.LearnedSimulator("push_fast")
+
+
+def test_a_start_of_another_predictor_is_refused(simulator, start, actions):
+    with pytest.raises(TypeError, match="expected a start"):
+        simulator.rollout(None, actions)
+    other = replace(start, frame=np.zeros((1, 24, 64, 3), np.float32))
+    with pytest.raises(ValueError, match="another predictor: 24x64"):
+        simulator.rollout(other, actions)
+    with pytest.raises(ValueError, match="another predictor"):
+        simulator.advance(replace(start, state=np.zeros((1, 9), np.float32)), actions[:1, 0])
+
+
+@pytest.mark.parametrize("index, error", [(1, IndexError), (-2, IndexError), (0.5, TypeError)])
+def test_a_scene_that_is_not_there_cannot_be_selected(start, index, error):
+    with pytest.raises(error):
+        start.select(index)
+    np.testing.assert_array_equal(start.select(-1).frame, start.frame)
+
+
+def test_a_rollout_keeps_its_own_actions(simulator, start, actions):
+    given = actions.copy()
+    rollout = simulator.rollout(start, given)
+    given += 1
+    np.testing.assert_array_equal(rollout.actions, actions)
+
+
+def test_huge_maps_still_sum_to_one(simulator, context):
+    start = simulator.start(**context, pixel_distributions=np.full((1, 64, 64), 3e38, np.float32))
+    np.testing.assert_allclose(start.pixel_distributions.sum(), 1.0, rtol=1e-5)
+
+
+def test_futures_of_the_wrapper_are_clipped_as_its_steps_are(folder, context):
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    environment.reset(options=context)
+    wild = np.full((1, 3, 2), 3.0, np.float32)
+    imagined = environment.rollout(None, wild)
+    for step in range(3):
+        observation, *_ = environment.step(wild[0, step])
+        np.testing.assert_allclose(imagined.states[0, step], observation["state"], atol=1e-5)
+
+
+def test_loading_leaves_pythons_random_numbers_alone(folder):
+    before = random.getstate()
+    vf.VideoPredictor.load(folder)
+    assert random.getstate() == before

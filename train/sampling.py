@@ -25,6 +25,10 @@ def ground_truth_count(iteration: int, batch_size: int, k: float) -> int:
     """
     if k == -1:
         return 0
+    if iteration < 0 or batch_size < 0 or not k > 0:
+        raise ValueError(
+            f"expected iteration and batch_size from 0 and k above 0 (or -1), got {iteration}, {batch_size} and {k}"
+        )
     # k / (k + e^x) = 1 / (1 + e^(x - ln k)), and e^(..) is out of float range far beyond the last example.
     exponent = min(iteration / k - math.log(k), 700.0)
     return int(round(batch_size / (1.0 + math.exp(exponent))))

@@ -52,6 +52,10 @@ class Rollout:
         """Check every NumPy array against the actions' K and T."""
         if self.actions is None:
             raise ValueError("Rollout needs actions [K, T, A], got None")
+        if isinstance(self.actions, np.ndarray) and self.actions.ndim != 3:
+            raise ValueError(f"Rollout.actions must be [K, T, A], got shape {list(self.actions.shape)}")
+        if not isinstance(self.every, (int, np.integer)):
+            raise ValueError(f"Rollout.every must be a whole number, got {self.every!r}")
         if self.every < 1 or (isinstance(self.actions, np.ndarray) and self.actions.shape[1] % self.every):
             raise ValueError(f"Rollout.every must be a divisor of the number of steps, got {self.every}")
         count, steps = tuple(self.actions.shape[:2]) if isinstance(self.actions, np.ndarray) else (None, None)

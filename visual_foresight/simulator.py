@@ -6,7 +6,6 @@ columns, J stride (control steps that one call of the network leaps over).
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from visual_foresight.backend import device_kind
 from visual_foresight.frames import to_float
 from visual_foresight.rollout import Rollout
-from visual_foresight.simulator_start import Leap, SimulatorStart, checked_array, checked_maps, pixel_maps
+from visual_foresight.simulator_start import Leap, SimulatorStart, check_start, checked_array, checked_maps, pixel_maps
 from visual_foresight.unrolling import (
     OUTPUTS,
     by_candidate,
@@ -67,8 +66,8 @@ class LearnedSimulator:
         if not hasattr(predictor, "initial_carry"):
             found = type(predictor).__name__
             raise TypeError(f"LearnedSimulator needs a VideoPredictor (VideoPredictor.from_preset(...)), got {found}")
-        if not memory_budget_mb > 0:
-            raise ValueError(f"memory_budget_mb must be positive, got {memory_budget_mb}")
+        if not 0 < memory_budget_mb < float("inf"):
+            raise ValueError(f"memory_budget_mb must be positive and finite, got {memory_budget_mb}")
         self.predictor = predictor
         self.costs_on_device = device_kind() != "cpu"
         height, width = predictor.config.image_size
@@ -76,7 +75,7 @@ class LearnedSimulator:
         # A power of two, as the sizes of smaller batches are: few sizes, so few compilations.
         self.chunk_size = 1 << (fitting.bit_length() - 1)
         self._compiled: dict[tuple, Any] = {}
-        self._gradients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._gradients: Any = None  # `compiled_gradients.CompiledGradients`, made when first asked for
         self.searches: dict[Any, Any] = {}  # compiled, see `tensor_cost`
 
     @classmethod
@@ -185,6 +184,7 @@ class LearnedSimulator:
         Raises:
             ValueError: a wrong shape or a value that is not finite.
         """
+        check_start(start, self.predictor.config, leaping=True)
         expected = (start.num_scenes, self.predictor.config.action_size)
         actions = checked_array(actions, expected, "actions", "one for each scene")
         if start.leap is not None:
@@ -287,7 +287,8 @@ class LearnedSimulator:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Costs of K action sequences and their gradients by the actions, through the network.
 
-        Rollout and objective are compiled together, once for each objective; maps are seen at the ends of leaps.
+        Rollout and objective are compiled together, once for all objectives that differ in ``compiled_inputs`` only (or
+        once for each that names none); maps are seen at the ends of leaps.
 
         Args:
             start: from `start`.
@@ -297,13 +298,12 @@ class LearnedSimulator:
         Returns:
             (costs [K], gradients [K, T, A]), float32.
         """
-        from visual_foresight.backend import value_and_gradient
+        from visual_foresight.compiled_gradients import CompiledGradients
 
         actions = self._check_candidates(start, actions, self.stride)
-        if objective not in self._gradients:
-            function = value_and_gradient(self._cost_function(weakref.ref(objective)), argument=3)
-            self._gradients[objective] = self._compile(function)
-        compiled = self._gradients[objective]
+        if self._gradients is None:
+            self._gradients = CompiledGradients(self.predictor, self.stride)
+        compiled = self._gradients.of(objective)
         costs, gradients = [], []
         for piece in pieces(actions, self.chunk_size):
             values = compiled(*self._scene(start.rebased(), padded(piece)))
@@ -311,17 +311,10 @@ class LearnedSimulator:
             gradients.append(np.asarray(values[1])[: len(piece)])
         return join(costs), join(gradients)
 
-    def _cost_function(self, objective: Any) -> Any:
-        """Takes a weak reference: what is compiled for an objective goes when the caller lets it go."""
-        futures = make_futures(self.predictor, shown_as_maps(objective().outputs))
-
-        def cost(*scene: Any) -> Any:
-            return objective()(Rollout(**futures(*scene), every=self.stride))
-
-        return cost
-
     def _check_candidates(self, start: SimulatorStart, actions: np.ndarray, every: int) -> np.ndarray:
-        actions = np.asarray(actions, np.float32)
+        check_start(start, self.predictor.config, leaping=False)
+        with np.errstate(over="ignore"):
+            actions = np.array(actions, np.float32)  # a copy: the Rollout keeps it
         size = self.predictor.config.action_size
         if actions.ndim != 3 or actions.shape[2] != size or 0 in actions.shape:
             raise ValueError(f"actions must be [K, T, {size}] with K, T >= 1, got {list(actions.shape)}")
@@ -329,7 +322,7 @@ class LearnedSimulator:
             raise ValueError("actions contain values that are not finite")
         if start.num_scenes != 1:
             raise ValueError(f"a rollout branches one scene, got {start.num_scenes}; pass start.select(index)")
-        if every < 1 or actions.shape[1] % every:
+        if not isinstance(every, (int, np.integer)) or every < 1 or actions.shape[1] % every:
             raise ValueError(f"the number of control steps, {actions.shape[1]}, must be a multiple of every={every}")
         return actions
 
@@ -387,8 +380,10 @@ class LearnedSimulator:
 def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
     if isinstance(outputs, str):
         outputs = (outputs,)
+    if not outputs:
+        raise ValueError(f"a rollout needs outputs, got {outputs!r}; valid names are {', '.join(OUTPUTS)}")
     unknown = [name for name in outputs if name not in OUTPUTS]
-    if unknown or not outputs:
+    if unknown:
         raise ValueError(f"unknown rollout outputs {unknown}; valid names are {', '.join(OUTPUTS)}")
     if start.num_pixels:
         return tuple(outputs)

@@ -5,6 +5,7 @@ Letters: N scenes, C context frames, P designated pixels, H rows, W columns, A a
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,16 @@ class SimulatorStart:
         return _map_arrays(lambda *arrays: np.concatenate([np.asarray(array) for array in arrays]), *starts)
 
     def select(self, index: int) -> SimulatorStart:
-        """One of the scenes, as a start with N = 1."""
+        """One of the scenes, as a start with N = 1; negative numbers count from the end.
+
+        Raises:
+            IndexError: there is no such scene.
+            TypeError: not a whole number.
+        """
+        index = operator.index(index)
+        if not -self.num_scenes <= index < self.num_scenes:
+            raise IndexError(f"there is no scene {index}: the start has {self.num_scenes}")
+        index %= self.num_scenes
         return _map_arrays(lambda array: np.asarray(array)[index : index + 1], self)
 
     def on_device(self) -> SimulatorStart:
@@ -153,12 +163,38 @@ def checked_maps(distributions: np.ndarray, image_size: tuple[int, int]) -> np.n
     """
     height, width = image_size
     maps = np.asarray(distributions, np.float32)
-    if maps.ndim != 3 or maps.shape[1:] != (height, width):
+    if maps.ndim != 3 or maps.shape[1:] != (height, width) or len(maps) == 0:
         raise ValueError(f"pixel_distributions must be [P, {height}, {width}], got {list(maps.shape)}")
-    mass = maps.sum(axis=(1, 2), keepdims=True)
+    mass = maps.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
     if not np.isfinite(maps).all() or maps.min() < 0 or (mass <= 0).any():
         raise ValueError("pixel_distributions must be finite, not negative, and each must have some mass")
-    return maps / mass
+    return (maps / mass).astype(np.float32)
+
+
+def check_start(start: Any, config: Any, *, leaping: bool) -> None:
+    """Refuse what no simulator of this predictor can go on from.
+
+    Args:
+        start: what a caller handed in.
+        config: the predictor's.
+        leaping: whether it must know the leap that it is in, as a start that is moved step by step must.
+
+    Raises:
+        TypeError: no start.
+        ValueError: one of another predictor.
+    """
+    if not isinstance(start, SimulatorStart):
+        raise TypeError(f"expected a start from this simulator's start(...), got {type(start).__name__}")
+    found = (*start.frame.shape[1:3], start.state.shape[1])
+    expected = (*config.image_size, config.state_size)
+    if tuple(found) != expected or (start.leap is not None and config.stride == 1):
+        leaps = "one that leaps" if start.leap is not None else "one that does not leap"
+        raise ValueError(
+            f"the start is of another predictor: {found[0]}x{found[1]} pixels, {found[2]} states, {leaps}; this has "
+            f"{expected[0]}x{expected[1]}, {expected[2]} states and a stride of {config.stride}"
+        )
+    if leaping and start.leap is None and config.stride > 1:
+        raise ValueError(f"the start knows no leap, but this predictor leaps {config.stride} steps; use start(...)")
 
 
 def checked_array(array: Any, shape: tuple[int, ...], name: str, meaning: str) -> np.ndarray:

@@ -89,7 +89,7 @@ class ActionSmoothness(_MeanOfSquares):
     ) -> None:
         """Check and store the settings."""
         self.scale = _checked_scale(scale)
-        self.previous = None if previous is None else np.asarray(previous, np.float32)
+        self.previous = None if previous is None else np.array(previous, np.float32)
         if self.previous is not None and (self.previous.ndim != 1 or not np.all(np.isfinite(self.previous))):
             raise ValueError(f"previous must be a finite action [A], got {self.previous.tolist()}")
 
@@ -103,7 +103,7 @@ class ActionSmoothness(_MeanOfSquares):
 
 
 def _checked_scale(scale: float | Sequence[float] | np.ndarray) -> np.ndarray:
-    scales = np.asarray(scale, np.float32)
+    scales = np.array(scale, np.float32)
     for value in scales.reshape(-1):
         require_number("scale", float(value), 0.0, open_low=True)
     return scales

@@ -84,9 +84,12 @@ class Approach(StepwiseObjective):
         return distance / self.scale
 
     def _object_pixel(self, rollout: Rollout) -> Any:
-        if rollout.pixel_distributions is not None:
-            return expected_pixels(require_field(rollout, "pixel_distributions", "Approach")[:, :, self.index])
-        return require_field(rollout, "pixels", "Approach")[:, :, self.index]
+        mapped = rollout.pixel_distributions is not None
+        followed = require_field(rollout, "pixel_distributions" if mapped else "pixels", "Approach")
+        if self.index >= followed.shape[2]:
+            raise ValueError(f"the rollout follows {followed.shape[2]} pixels, Approach has index {self.index}")
+        chosen = followed[:, :, self.index]
+        return expected_pixels(chosen) if mapped else chosen
 
 
 def way_around(start: Any, end: Any, radius: float) -> Any:

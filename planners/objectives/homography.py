@@ -26,7 +26,7 @@ class Homography:
 
     def __init__(self, matrix: Sequence[Any] | np.ndarray, *, indices: tuple[int, int] = (0, 1)) -> None:
         """Check and store the matrix."""
-        self.matrix = np.asarray(matrix, np.float64)
+        self.matrix = np.array(matrix, np.float64)
         if self.matrix.shape != (3, 3) or not np.all(np.isfinite(self.matrix)):
             raise ValueError(f"a homography is a finite matrix [3, 3], got shape {list(self.matrix.shape)}")
         self.indices = (int(indices[0]), int(indices[1]))

@@ -19,7 +19,7 @@ def checked_pixels(name: str, pixels: Any) -> np.ndarray:
     Raises:
         ValueError: another shape, no pixel, or a value that is not finite.
     """
-    array = np.asarray(pixels, np.float32)
+    array = np.array(pixels, np.float32)  # the caller may go on writing into its own
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0 or not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite pixels [P, 2] as (row, col), got {np.asarray(pixels).tolist()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ class PixelDistance(StepwiseObjective):
         require_number("scale", scale, 0.0, open_low=True)
         require_number("smooth", smooth, 0.0)
         require_number("spread_weight", spread_weight, 0.0, 1.0)
-        self.indices = None if indices is None else tuple(int(index) for index in indices)
+        self.indices = None if indices is None else tuple(operator.index(index) for index in indices)
         if self.indices is not None and (len(self.indices) != len(self.goals) or min(self.indices) < 0):
             raise ValueError(f"indices {self.indices} must name one pixel for each of {len(self.goals)} goals, from 0")
         self.spread_weight = float(spread_weight)

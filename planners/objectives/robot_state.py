@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,14 +41,14 @@ class RobotState(StepwiseObjective):
         terminal_weight: float = 10.0,
     ) -> None:
         """Check and store the goal."""
-        self.goal = np.asarray(goal, np.float32)
+        self.goal = np.array(goal, np.float32)
         if self.goal.ndim != 1 or len(self.goal) == 0 or not np.all(np.isfinite(self.goal)):
             raise ValueError(f"goal must be a finite state [D], got {np.asarray(goal).tolist()}")
-        self.indices = tuple(range(len(self.goal))) if indices is None else tuple(int(index) for index in indices)
+        self.indices = tuple(range(len(self.goal))) if indices is None else tuple(map(operator.index, indices))
         if len(self.indices) != len(self.goal) or min(self.indices) < 0:
             raise ValueError(f"indices {self.indices} must name {len(self.goal)} entries of the state, counted from 0")
-        scales = np.asarray(scale, np.float32)
-        if scales.shape not in ((), self.goal.shape) or not np.all(scales > 0.0):
+        scales = np.array(scale, np.float32)
+        if scales.shape not in ((), self.goal.shape) or not np.all((scales > 0.0) & np.isfinite(scales)):
             raise ValueError(f"scale must be positive, a number or [{len(self.goal)}], got {scales.tolist()}")
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)
         self.scale, self.terminal_weight = scales, float(terminal_weight)

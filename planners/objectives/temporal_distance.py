@@ -60,7 +60,16 @@ class TemporalDistance(StepwiseObjective):
             raise ValueError(f"frames are {tuple(frames.shape[2:])}, the goal image is {self.goal.shape}")
         xp = array_namespace(frames)
         steps = as_float(self.distance_fn(xp.reshape(frames, (-1, *self.goal.shape)), self.goal))
+        # The number of candidates may be unknown while a graph is traced; a wrong one shows when it is known.
+        if len(steps.shape) != 1 or (steps.shape[0] or 1) % frames.shape[1] or _differ(steps, frames):
+            raise ValueError(f"distance_fn must give a distance for each of N frames [N], got {list(steps.shape)}")
         return xp.reshape(steps, (-1, frames.shape[1])) / self.scale
+
+
+def _differ(steps: Any, frames: Any) -> bool:
+    """Whether both are known to be of different numbers of frames."""
+    found, candidates = steps.shape[0], frames.shape[0]
+    return found is not None and candidates is not None and found != candidates * frames.shape[1]
 
 
 def checked_goal_image(goal: Any) -> np.ndarray:

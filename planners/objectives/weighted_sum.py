@@ -34,7 +34,9 @@ class WeightedSum:
         """Check that weights and terms belong together."""
         weights = dict(weights or {})
         unknown = sorted(set(weights) - set(objectives))
-        if not objectives or unknown:
+        if not objectives:
+            raise ValueError("a weighted sum needs at least one objective, got none")
+        if unknown:
             raise ValueError(f"weights name unknown terms {unknown}; the terms are {sorted(objectives)}")
         for name, weight in weights.items():
             require_number(f"weight of {name!r}", weight, -float("inf"))

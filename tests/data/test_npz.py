@@ -163,6 +163,13 @@ def test_an_npz_of_a_newer_version_is_refused(tmp_path):
         list(read_episodes(tmp_path / "new.npz"))
 
 
+def test_a_header_that_is_no_object_is_a_damaged_file(tmp_path):
+    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "odd.npz", **{"00000/frames": frames, "header": np.frombuffer(b"[1]", np.uint8)})
+    with pytest.raises(ValueError, match="header is list"):
+        list(read_episodes(tmp_path / "odd.npz"))
+
+
 def test_a_shard_is_complete_or_absent(tmp_path, rich_episode):
     """An exception inside the block leaves nothing behind; the end of the block leaves the whole file only."""
     path = tmp_path / "folder" / "shard.npz"

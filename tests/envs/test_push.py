@@ -203,6 +203,18 @@ def test_nothing_leaves_the_bin():
         assert np.abs(positions[:, 2]).max() < 2e-3
 
 
+def test_a_state_that_cannot_be_drawn_changes_nothing():
+    """It fits the scene in shape and is finite, so only drawing finds out."""
+    env = PushEnv()
+    env.reset(seed=0)
+    before = env.save_state()
+    with pytest.raises(ValueError):
+        env.restore_state({**before, "simulator_state": np.asarray(before["simulator_state"]) * 1e30})
+    np.testing.assert_array_equal(env.save_state()["simulator_state"], before["simulator_state"])
+    observation, *_ = env.step(np.zeros(2))
+    assert np.isfinite(observation["state"]).all()
+
+
 def test_tasks_give_rewards_and_end():
     """With a task the reward is minus the distance to the goal; reaching it ends the episode if that was asked for."""
     task = sample_task(3)

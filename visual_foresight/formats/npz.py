@@ -164,6 +164,8 @@ def _episode_keys(archive: np.lib.npyio.NpzFile) -> list[dict[str, str]]:
         )
     if "header" in archive.files:
         header = _from_json_bytes(_array(archive, "header"), "header")
+        if not isinstance(header, dict):
+            raise ValueError(f"the npz archive's header is {type(header).__name__}, expected an object with a version")
         if header.get("version", 0) > _HEADER["version"]:
             raise ValueError(
                 f"the npz archive was written by a newer version of the format ({header['version']}): "

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import random
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -69,8 +70,6 @@ def load_predictor(directory: str | Path, *, dtype: Any = None) -> "VideoPredict
         FileNotFoundError: the directory or one of its files is missing.
         ValueError: a file is truncated or corrupt, of another format or format version, or its parts do not fit.
     """
-    from visual_foresight.predictor.predictor import VideoPredictor
-
     directory = Path(directory)
     description = read_description(directory)
     weights = directory / WEIGHTS_FILE
@@ -85,7 +84,7 @@ def load_predictor(directory: str | Path, *, dtype: Any = None) -> "VideoPredict
     try:
         config = PredictorConfig.from_json(description["config"])
         statistics = Statistics.from_json(description["statistics"])
-        predictor = VideoPredictor(config, statistics, description["metadata"], dtype=dtype)
+        predictor = _without_weights(config, statistics, description["metadata"], dtype)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{directory / CONFIG_FILE}: {error}") from error
     try:
@@ -94,6 +93,17 @@ def load_predictor(directory: str | Path, *, dtype: Any = None) -> "VideoPredict
         raise ValueError(f"{weights} does not fit the config beside it: {error}") from error
     predictor.metadata.setdefault("versions", description["versions"])
     return predictor
+
+
+def _without_weights(config: Any, statistics: Any, metadata: Any, dtype: Any) -> "VideoPredictor":
+    """A predictor whose weights are about to be read: Keras draws seeds for them from `random`, which is put back."""
+    from visual_foresight.predictor.predictor import VideoPredictor
+
+    state = random.getstate()
+    try:
+        return VideoPredictor(config, statistics, metadata, dtype=dtype)
+    finally:
+        random.setstate(state)
 
 
 def read_description(directory: str | Path) -> dict[str, Any]:

@@ -77,8 +77,10 @@ def _check_vectors(
             f"{name} must have the shape [{batch}, {steps}, {size}] (to fit the frames and the predictor), "
             f"got {list(values.shape)}"
         )
-    _check_finite(values, name)
-    return values.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32, copy=False)
+    _check_finite(single, name)  # also what is too large for float32
+    return single
 
 
 def _check_finite(values: np.ndarray, name: str) -> None:

@@ -291,9 +291,9 @@ class VideoPredictor(keras.Model):
         """Predict a sequence from its first frames; NumPy in, NumPy out, compiled once for each batch size.
 
         Args:
-            frames: [B, T, H, W, 3] float in [0, 1], T >= 2; only the first `context_frames` are looked at.
+            frames: [B, T, H, W, 3] float in [0, 1], T >= 2; the first `context_frames` are fed, all are checked.
             actions: [B, T-1, A] or [B, T, A] (the last one unused), environment units. None where `use_state` is off.
-            states: [B, T, S], environment units; only those that are fed are looked at. None where `use_state` is off.
+            states: [B, T, S], environment units; only some are fed, but all are checked. None where `use_state` is off.
             context_frames: true frames fed before the predictor's own; None: the config's.
 
         Returns:

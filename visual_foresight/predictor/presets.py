@@ -39,6 +39,8 @@ def load_preset(preset: str | Path, *, dtype: Any = None) -> "VideoPredictor":
 def preset_directory(preset: str | Path) -> Path:
     """The directory that a preset's name, path or hub address stands for; raises as `load_preset` does."""
     text = str(preset)
+    if not text.strip():
+        raise ValueError(f"a preset needs a name, a directory or an address, got {preset!r}")
     if text.startswith(HUB_SCHEME):
         return _download(text)
     presets = find_presets()

@@ -1,0 +1,144 @@
+"""What controllers and planners do when something goes wrong: refuse in words, keep nothing half done."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from visual_foresight.planners import CEM, MPC, MPPI, AsynchronousMPC, RandomShooting
+from visual_foresight.planners.ensemble import EnsembleCost
+from visual_foresight.planners.objectives import PixelDistance, RobotState, TemporalDistance, WeightedSum
+from visual_foresight.rollout import Rollout
+
+BOX = spaces.Box(-1, 1, (2,), np.float32)
+PLANNER = CEM(horizon=3, num_candidates=6, num_iterations=1, num_elites=2)
+
+
+class Recorder:
+    """A simulator that remembers what it was shown, and fails when it is told to."""
+
+    def __init__(self, failures=0):
+        self.failures, self.shown, self.rollouts = failures, [], 0
+
+    def start(self, frames, actions, states, pixels=None):
+        self.shown.append((frames, actions))
+        return None
+
+    def rollout(self, start, actions, outputs=("pixels",)):
+        self.rollouts += 1
+        if self.rollouts <= self.failures:
+            raise RuntimeError("no picture")
+        return Rollout(actions=actions, pixels=np.cumsum(actions, axis=1)[:, :, None])
+
+
+def observation(value, size=16):
+    return {"image": np.full((size, size, 3), value, np.uint8), "state": np.zeros(3, np.float32)}
+
+
+def test_a_failed_decision_leaves_no_frame_behind():
+    """Between two frames that a simulator is shown there is exactly one action."""
+    simulator = Recorder()
+    controller = MPC(simulator, PLANNER, PixelDistance([[2, 3]]), action_space=BOX, rng=0, context_frames=3)
+    with pytest.raises(ValueError, match="pixels"):
+        controller.act(observation(0), pixels=[[np.nan, 1]])
+    executed = [controller.act(observation(0), pixels=[[8, 8]])]
+    executed.append(controller.act(observation(1), pixels=[[8, 8]]))
+    with pytest.raises(ValueError, match="pixels"):
+        controller.act(observation(2))
+    controller.act(observation(2), pixels=[[8, 8]])
+    frames, actions = simulator.shown[-1]
+    assert frames[:, 0, 0, 0].tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(actions, executed)
+
+
+@pytest.mark.parametrize(
+    "changed", [observation(0, 24), {"image": observation(0)["image"]}, {"image": np.zeros((16, 16), np.uint8)}]
+)
+def test_an_observation_unlike_the_last_is_refused(changed):
+    controller = MPC(Recorder(), PLANNER, PixelDistance([[2, 3]]), action_space=BOX, rng=0)
+    controller.act(observation(0), pixels=[[8, 8]])
+    with pytest.raises(ValueError, match="observation"):
+        controller.act(changed, pixels=[[8, 8]])
+    controller.act(observation(1), pixels=[[8, 8]])
+
+
+def asynchronous(simulator, **options):
+    objective = PixelDistance([[1, 2]])
+    return AsynchronousMPC(simulator, PLANNER, objective, action_space=BOX, rng=0, when_late="wait", **options)
+
+
+def test_a_failed_search_is_told_once_and_another_begins():
+    simulator = Recorder(failures=1)
+    controller = asynchronous(simulator)
+    controller.act(observation(0), pixels=[[3, 3]])
+    controller._running.exception()
+    with pytest.raises(RuntimeError, match="no picture"):
+        controller.act(observation(1), pixels=[[3, 3]])
+    controller.act(observation(1), pixels=[[3, 3]])
+    controller._running.exception()
+    controller.act(observation(2), pixels=[[3, 3]])
+    assert simulator.rollouts == 2
+    controller.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        controller.act(observation(3), pixels=[[3, 3]])
+
+
+def test_a_latency_that_no_plan_outlasts_is_refused():
+    with pytest.raises(ValueError, match="latency_steps 4 exceeds"):
+        asynchronous(Recorder(), latency_steps=4)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_an_ensemble_does_not_plan_on_one_member_alone(share):
+    members = [lambda k: (k**2).sum((1, 2)), lambda k: np.full(len(k), np.nan)]
+    with pytest.raises(ValueError, match="finite"):
+        planner, rng = RandomShooting(horizon=3, num_candidates=40), np.random.default_rng(0)
+        planner.plan(EnsembleCost(members, 1.0, share), BOX, rng=rng)
+
+
+def test_objectives_keep_their_own_goals():
+    goals, state = np.array([[1, 2]], np.float32), np.array([1, 2], np.float32)
+    kept = PixelDistance(goals), RobotState(state)
+    goals[:], state[:] = 8, 8
+    np.testing.assert_array_equal(kept[0].goals, [[1, 2]])
+    np.testing.assert_array_equal(kept[1].goal, [1, 2])
+
+
+@pytest.mark.parametrize("parts", [(None, PLANNER, 1), (Recorder(), CEM, 1), (Recorder(), "cem", 1)])
+def test_what_cannot_plan_is_refused_at_once(parts):
+    simulator, planner, _ = parts
+    with pytest.raises(TypeError, match="must be"):
+        MPC(simulator, planner, PixelDistance([[1, 2]]), action_space=BOX, rng=0)
+
+
+def test_a_huge_incumbent_is_clipped_like_any_other():
+    rng, huge = np.random.default_rng(0), np.full((2, 2), 1e39)
+    plan = CEM(horizon=2).plan(lambda k: (k**2).sum((1, 2)), BOX, rng=rng, incumbent=huge)
+    assert np.isfinite(plan.actions).all()
+
+
+@pytest.mark.parametrize("deadline", ["5", np.nan, 0.0])
+def test_a_deadline_is_a_positive_number(deadline):
+    with pytest.raises(ValueError, match="deadline_ms must be a positive number"):
+        PLANNER.plan(lambda k: (k**2).sum((1, 2)), BOX, rng=np.random.default_rng(0), deadline_ms=deadline)
+
+
+@pytest.mark.parametrize("value", ["a", np.nan, np.array([1, 0])])
+def test_a_switch_is_true_or_false(value):
+    with pytest.raises(ValueError, match="normalise must be True or False"):
+        MPPI(horizon=2, normalise=value)
+
+
+def test_learned_distances_are_one_for_each_frame():
+    rollout = Rollout(actions=np.zeros((3, 2, 2), np.float32), frames=np.zeros((3, 2, 8, 8, 3), np.float32))
+    goal = np.zeros((8, 8, 3), np.uint8)
+    assert TemporalDistance(lambda frames, _: np.zeros(len(frames), np.float32), goal)(rollout).shape == (3,)
+    for wrong in (12, 5, 1):
+        with pytest.raises(ValueError, match="a distance for each"):
+            TemporalDistance(lambda frames, _, wrong=wrong: np.zeros(wrong, np.float32), goal)(rollout)
+
+
+def test_an_empty_sum_and_a_broken_rollout_are_named():
+    with pytest.raises(ValueError, match="at least one objective"):
+        WeightedSum({})
+    with pytest.raises(ValueError, match="must be \\[K, T, A\\]"):
+        Rollout(actions=np.zeros(3, np.float32))
