@@ -2,6 +2,8 @@
 # `make PYTHON=python3.12 test` chooses another interpreter; delete .venv (make clean-venv) to change it later.
 
 PYTHON ?= python3
+# Processes that share the tests; each holds a TensorFlow and up to 4 GB. WORKERS=0: this one alone, for a debugger.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -36,10 +38,10 @@ demo: $(INSTALLED)
 	$(BIN)/visual-foresight demo --output demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # mypy finds packages by folder, so it is shown the import layout: four folders under one name.
 lint: $(INSTALLED)

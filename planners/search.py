@@ -222,7 +222,7 @@ class _Deadline:
 
     def __init__(self, deadline_ms: float | None) -> None:
         if deadline_ms is not None and not (isinstance(deadline_ms, Real) and deadline_ms > 0):
-            raise ValueError(f"deadline_ms must be a positive number, got {deadline_ms!r}")
+            raise ValueError(f"deadline_ms must be positive, got {deadline_ms!r}")
         self.started = clock()
         self._limit = np.inf if deadline_ms is None else deadline_ms / 1000.0
         self._seconds_per_candidate = 0.0

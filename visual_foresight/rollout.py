@@ -53,7 +53,7 @@ class Rollout:
         if self.actions is None:
             raise ValueError("Rollout needs actions [K, T, A], got None")
         if isinstance(self.actions, np.ndarray) and self.actions.ndim != 3:
-            raise ValueError(f"Rollout.actions must be [K, T, A], got shape {list(self.actions.shape)}")
+            raise ValueError(f"Rollout.actions has shape {list(self.actions.shape)}, expected [K, T, A]")
         if not isinstance(self.every, (int, np.integer)):
             raise ValueError(f"Rollout.every must be a whole number, got {self.every!r}")
         if self.every < 1 or (isinstance(self.actions, np.ndarray) and self.actions.shape[1] % self.every):

@@ -35,7 +35,7 @@ class WeightedSum:
         weights = dict(weights or {})
         unknown = sorted(set(weights) - set(objectives))
         if not objectives:
-            raise ValueError("a weighted sum needs at least one objective, got none")
+            raise ValueError("a weighted sum needs at least one objective; the terms are []")
         if unknown:
             raise ValueError(f"weights name unknown terms {unknown}; the terms are {sorted(objectives)}")
         for name, weight in weights.items():
