@@ -17,7 +17,6 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from visual_foresight.frames import to_uint8
-from visual_foresight.planners.settings import require_count
 
 if TYPE_CHECKING:
     from visual_foresight.rollout import Rollout
@@ -275,8 +274,8 @@ class LearnedPushVectorEnv(VectorEnv):
         self.single_observation_space = self._world.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        if max_episode_steps is not None:
-            require_count("max_episode_steps", max_episode_steps)
+        if max_episode_steps is not None and not (isinstance(max_episode_steps, int) and max_episode_steps > 0):
+            raise ValueError(f"max_episode_steps must be a whole number of at least 1, got {max_episode_steps!r}")
         self._max_steps = max_episode_steps
         self._steps = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, bool)

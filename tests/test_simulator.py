@@ -422,3 +422,24 @@ def test_loading_leaves_pythons_random_numbers_alone(folder):
     before = random.getstate()
     vf.VideoPredictor.load(folder)
     assert random.getstate() == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"start": 2}, "'start' means nothing without 'episode'"),
+        ({"actions": np.zeros((1, 2))}, "'actions' means nothing without 'frames'"),
+        ({"episode": 1, "frames": 2}, "both"),
+        ({"episode": 1, "start": 1.5}, "whole number"),
+    ],
+)
+def test_reset_options_that_contradict_each_other_are_refused(folder, options, message):
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    with pytest.raises(ValueError, match=message):
+        environment.reset(options=options)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5])
+def test_an_episode_has_at_least_a_step(folder, steps):
+    with pytest.raises(ValueError, match="max_episode_steps"):
+        gymnasium.make_vec("VisualForesight/LearnedPush-v0", num_envs=2, preset=str(folder), max_episode_steps=steps)
