@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from visual_foresight.frames import to_uint8
+from visual_foresight.given_arrays import given_array
 
 if TYPE_CHECKING:
     from visual_foresight.rollout import Rollout
@@ -59,7 +60,7 @@ class _LearnedWorld:
             raise ValueError(f"unknown reset options {unknown}; valid options are {', '.join(_OPTIONS)}")
         _check_together(options)
         if "episode" in options:
-            context = self._episode_context(options["episode"], int(options.get("start", 0)))
+            context = self._episode_context(options["episode"], options.get("start", 0))
         elif "frames" in options:
             context = {name: options.get(name) for name in ("frames", "actions", "states")}
         else:
@@ -68,7 +69,7 @@ class _LearnedWorld:
 
     def _episode_context(self, episode: Any, start: int) -> dict[str, Any]:
         count = self.config.context_frames
-        if not 0 <= start <= episode.num_frames - count:
+        if not isinstance(start, int | np.integer) or not 0 <= start <= episode.num_frames - count:
             raise ValueError(
                 f"context of {count} frames from frame {start} does not fit an episode of {episode.num_frames} frames"
             )
@@ -93,7 +94,7 @@ class _LearnedWorld:
         }
 
     def check_actions(self, actions: Any, shape: tuple[int, ...] | None) -> np.ndarray:
-        actions = np.asarray(actions, np.float32)
+        actions = given_array("actions", actions)
         if actions.shape != shape:
             raise ValueError(f"action must have shape {list(shape or ())}, got {list(actions.shape)}")
         if not np.isfinite(actions).all():
@@ -102,10 +103,11 @@ class _LearnedWorld:
 
     def clipped(self, actions: np.ndarray) -> np.ndarray:
         """Actions [..., A] of futures inside the Box, as `step` executes them; other shapes are refused later."""
-        actions = np.asarray(actions, np.float32)
-        if actions.ndim == 0 or actions.shape[-1:] != self.action_space.shape:
+        actions = given_array("actions", actions)
+        low, high = self.action_space.low, self.action_space.high
+        if actions.shape[-1:] != low.shape:
             return actions
-        return np.clip(actions, self.action_space.low, self.action_space.high)
+        return np.where(np.isfinite(actions), np.clip(actions, low, high), actions)
 
     def observation(self, start: SimulatorStart) -> dict[str, np.ndarray]:
         """Observations [N, ...] of N scenes."""
@@ -124,8 +126,6 @@ def _check_together(options: Mapping[str, Any]) -> None:
     for name, needed in (("start", "episode"), ("actions", "frames"), ("states", "frames")):
         if name in options and needed not in options:
             raise ValueError(f"reset option {name!r} means nothing without {needed!r}; got {sorted(options)}")
-    if not isinstance(options.get("start", 0), int | np.integer):
-        raise ValueError(f"reset option 'start' must be a whole number, got {options['start']!r}")
 
 
 class LearnedPushEnv(gymnasium.Env):

@@ -17,6 +17,7 @@ from visual_foresight.envs.renderer import RayRenderer
 from visual_foresight.envs.scene import MAX_OBJECTS, TIP_LIMIT, Scene, check_num_objects, check_split, sample_scene
 from visual_foresight.envs.shifts import UNSHIFTED, AppliedShift, parse_shift
 from visual_foresight.envs.tasks import Task
+from visual_foresight.given_arrays import given_array
 
 ENVIRONMENT_VERSION = 1  # raised by every change of physics or pixels; data sets record it
 STATE_FORMAT = 1
@@ -186,7 +187,7 @@ class PushEnv(gymnasium.Env):
         Raises:
             ValueError: wrong shape or a number that is not finite.
         """
-        action = np.asarray(action, dtype=np.float64)
+        action = given_array("action", action, np.float64)
         if action.shape != (2,):
             raise ValueError(f"an action has shape (2,): x and y in [-1, 1]; got shape {action.shape}")
         if not np.all(np.isfinite(action)):

@@ -16,6 +16,7 @@ from visual_foresight.envs.physics import FULL_STATE_SPEC, NUM_SUBSTEPS, Physics
 from visual_foresight.envs.push import PushEnv
 from visual_foresight.envs.scene import Scene
 from visual_foresight.frames import to_float
+from visual_foresight.given_arrays import given_array
 from visual_foresight.rollout import Rollout
 
 OUTPUTS = ("frames", "states", "pixels")
@@ -172,7 +173,7 @@ def _centre_points(physics: Physics, positions: np.ndarray, index: int) -> np.nd
 
 
 def _check_actions(actions: np.ndarray) -> np.ndarray:
-    actions = np.asarray(actions, dtype=np.float64)
+    actions = given_array("actions", actions, np.float64)
     if actions.ndim != 3 or actions.shape[2] != 2 or 0 in actions.shape:
         raise ValueError(f"actions must have shape [K, T, 2], got {list(actions.shape)}")
     if not np.all(np.isfinite(actions)):

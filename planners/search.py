@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, ProposalFn
 
@@ -97,7 +98,7 @@ def pose_problem(
 
 
 def _checked(name: str, actions: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
-    actions = np.asarray(actions, np.float64)
+    actions = given_array(name, actions, np.float64)
     fits = actions.ndim == len(shape) and all(
         wanted is None or size == wanted for size, wanted in zip(actions.shape, shape, strict=True)
     )
@@ -176,10 +177,9 @@ def checked_costs(costs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ValueError: another shape than the candidates ask for.
     """
-    costs = np.asarray(costs)
+    costs = given_array("costs", costs, np.float64)
     if costs.shape != shape:
         raise ValueError(f"cost_fn returned shape {list(costs.shape)}, expected {list(shape)}, one cost a candidate")
-    costs = costs.astype(np.float64)
     return np.where(np.isfinite(costs), costs, np.inf)
 
 

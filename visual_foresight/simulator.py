@@ -15,6 +15,7 @@ import numpy as np
 
 from visual_foresight.backend import device_kind
 from visual_foresight.frames import to_float
+from visual_foresight.given_arrays import given_array
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import Leap, SimulatorStart, check_start, checked_array, checked_maps, pixel_maps
 from visual_foresight.unrolling import (
@@ -313,8 +314,7 @@ class LearnedSimulator:
 
     def _check_candidates(self, start: SimulatorStart, actions: np.ndarray, every: int) -> np.ndarray:
         check_start(start, self.predictor.config, leaping=False)
-        with np.errstate(over="ignore"):
-            actions = np.array(actions, np.float32)  # a copy: the Rollout keeps it
+        actions = given_array("actions", actions).copy()  # the Rollout keeps it
         size = self.predictor.config.action_size
         if actions.ndim != 3 or actions.shape[2] != size or 0 in actions.shape:
             raise ValueError(f"actions must be [K, T, {size}] with K, T >= 1, got {list(actions.shape)}")

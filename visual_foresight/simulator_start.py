@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
+
 
 @dataclass(frozen=True, eq=False)
 class Leap:
@@ -142,7 +144,7 @@ def pixel_maps(pixels: Sequence[tuple[float, float]] | np.ndarray, image_size: t
     Raises:
         ValueError: a wrong shape, or a pixel outside the image.
     """
-    points = np.asarray(pixels, np.float64)
+    points = given_array("pixels", pixels, np.float64)
     height, width = image_size
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise ValueError(f"pixels must be [P, 2] as (row, col), got shape {list(points.shape)}")
@@ -162,7 +164,7 @@ def checked_maps(distributions: np.ndarray, image_size: tuple[int, int]) -> np.n
         ValueError: a wrong shape, a value that is negative or not finite, or a map without mass.
     """
     height, width = image_size
-    maps = np.asarray(distributions, np.float32)
+    maps = given_array("pixel_distributions", distributions)
     if maps.ndim != 3 or maps.shape[1:] != (height, width) or len(maps) == 0:
         raise ValueError(f"pixel_distributions must be [P, {height}, {width}], got {list(maps.shape)}")
     mass = maps.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
@@ -207,7 +209,7 @@ def checked_array(array: Any, shape: tuple[int, ...], name: str, meaning: str) -
         if shape[0] == 0:
             return np.zeros(shape, np.float32)
         raise ValueError(f"{name} {list(shape)} are needed: {meaning}")
-    array = np.asarray(array, np.float32)
+    array = given_array(name, array)
     if array.shape != shape:
         raise ValueError(f"{name} must be {list(shape)} ({meaning}), got {list(array.shape)}")
     if not np.isfinite(array).all():

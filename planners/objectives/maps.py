@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace, as_float
 
 _NO_MASS = 1e6  # [px]: where a map without mass is said to be; far beyond any image, yet safe to square in float32
@@ -19,7 +20,7 @@ def checked_pixels(name: str, pixels: Any) -> np.ndarray:
     Raises:
         ValueError: another shape, no pixel, or a value that is not finite.
     """
-    array = np.array(pixels, np.float32)  # the caller may go on writing into its own
+    array = given_array(name, pixels).copy()  # the caller may go on writing into its own
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0 or not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite pixels [P, 2] as (row, col), got {np.asarray(pixels).tolist()}")

@@ -137,6 +137,18 @@ def test_learned_distances_are_one_for_each_frame():
             TemporalDistance(lambda frames, _, wrong=wrong: np.zeros(wrong, np.float32), goal)(rollout)
 
 
+@pytest.mark.parametrize("broken", [[["a", "b"]], [[1.0, 2.0], [3.0]], np.zeros((2, 2), complex)])
+def test_what_is_no_number_is_told_by_its_name(broken):
+    """In words of the argument, not of the library below."""
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="incumbent must be"):
+        CEM(horizon=2).plan(lambda k: (k**2).sum((1, 2)), BOX, rng=rng, incumbent=broken)
+    with pytest.raises(ValueError, match="costs must be"):
+        CEM(horizon=2).plan(lambda _: broken, BOX, rng=rng)
+    with pytest.raises(ValueError, match="goals must be"):
+        PixelDistance(broken)
+
+
 def test_an_empty_sum_and_a_broken_rollout_are_named():
     with pytest.raises(ValueError, match="at least one objective"):
         WeightedSum({})
