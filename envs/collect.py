@@ -13,7 +13,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +31,7 @@ from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
 from visual_foresight.video_files import write_text
-from visual_foresight.worker_processes import follow_parent
+from visual_foresight.worker_processes import follow_parent, worker_pool
 
 MANIFEST = "collection.json"
 MANIFEST_VERSION = 1
@@ -273,9 +273,13 @@ def collect_episodes(
     if on_progress is not None:
         on_progress(sum(len(settings.indices(int(shard))) for shard in finished))
     started, busy_before = time.perf_counter(), _cpu_seconds()
-    for shard, counts in _run(settings, str(directory), missing, min(workers, max(1, len(missing))), on_progress):
-        manifest["shards"][str(shard)] = counts
-        _write_manifest(directory, manifest)
+    try:
+        for shard, counts in _run(settings, str(directory), missing, min(workers, max(1, len(missing))), on_progress):
+            manifest["shards"][str(shard)] = counts
+            _write_manifest(directory, manifest)
+    except BaseException:  # an interrupt ends the workers in the middle of their files
+        _remove_partial(directory)
+        raise
     seconds, busy = time.perf_counter() - started, _cpu_seconds() - busy_before
     new = sum(len(settings.indices(shard)) for shard in missing)
     return report_of(manifest, directory, new, seconds, busy / (seconds * workers) if new else 0.0, workers)
@@ -293,19 +297,15 @@ def _run(
         return
     context = get_context("spawn")
     counter, shown = context.Value("l", 0), 0
-    with ProcessPoolExecutor(workers, context, _start_worker, (counter,)) as pool:
+    with worker_pool(workers, context, _start_worker, (counter,)) as pool:
         futures = {pool.submit(_work, settings, directory, shard): shard for shard in shards}
-        try:
-            while futures:
-                done, _ = wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
-                if on_progress is not None and counter.value > shown:
-                    on_progress(counter.value - shown)
-                    shown = counter.value
-                for future in done:
-                    yield futures.pop(future), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while futures:
+            done, _ = wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
+            if on_progress is not None and counter.value > shown:
+                on_progress(counter.value - shown)
+                shown = counter.value
+            for future in done:
+                yield futures.pop(future), future.result()
 
 
 def _cpu_seconds() -> float:
@@ -328,7 +328,11 @@ def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> 
         manifest = json.loads(path.read_text())
         differing = [name for name in wanted if manifest[name] != wanted[name] and name != "settings"]
         found, asked = manifest["settings"], wanted["settings"]
-        differing += [f"settings.{name}" for name in asked if found.get(name) != asked[name] and name != "episodes"]
+        differing += [
+            f"settings.{name} ({found.get(name)!r}, now {asked[name]!r})"
+            for name in asked
+            if found.get(name) != asked[name] and name != "episodes"
+        ]
         more = found["episodes"] > settings.episodes
         manifest["shards"] = dict(manifest["shards"])
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -344,9 +348,13 @@ def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> 
             "makes a collection longer, never shorter"
         )
     manifest["settings"] = wanted["settings"]
+    _remove_partial(directory)
+    return manifest
+
+
+def _remove_partial(directory: Path) -> None:
     for leftover in directory.glob(".episodes-*.partial"):
         leftover.unlink(missing_ok=True)
-    return manifest
 
 
 def _is_full(counts: Mapping[str, Mapping[str, int]], indices: range) -> bool:

@@ -5,7 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
+
+import pytest
+
+from visual_foresight.worker_processes import worker_pool
 
 PARENT = """
 import sys, time
@@ -59,3 +64,16 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
         parent.stdout.close()
         if alive(worker):
             os.kill(worker, signal.SIGKILL)
+
+
+def sleep_for_ever(_):
+    time.sleep(600)
+
+
+def test_an_interrupt_ends_workers_in_the_middle_of_their_work():
+    """What they have in hand is not waited for."""
+    with pytest.raises(KeyboardInterrupt), worker_pool(2, get_context("spawn"), follow, ()) as pool:
+        process = pool.submit(pid).result(timeout=120)
+        pool.map(sleep_for_ever, range(5))
+        raise KeyboardInterrupt
+    assert not alive(process)

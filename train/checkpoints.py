@@ -142,7 +142,7 @@ def read_state(checkpoint: str | Path) -> TrainingState:
     try:
         notes = json.loads((folder / _STATE_JSON).read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / _STATE_JSON} is damaged ({error}): resume from another checkpoint") from error
+        raise ValueError(f"{folder / _STATE_JSON} is damaged ({error}); {_remedy(folder)}") from error
     if notes.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{folder / _STATE_JSON} has format version {notes.get('format_version')!r}; "
@@ -150,11 +150,15 @@ def read_state(checkpoint: str | Path) -> TrainingState:
         )
     content = (folder / _STATE_ARRAYS).read_bytes()
     if hashlib.sha256(content).hexdigest() != notes["sha256"]:
-        raise ValueError(f"{folder / _STATE_ARRAYS} is damaged: its checksum differs; resume from another checkpoint")
+        raise ValueError(f"{folder / _STATE_ARRAYS} is damaged: its checksum differs; {_remedy(folder)}")
     with np.load(folder / _STATE_ARRAYS, allow_pickle=False) as arrays:
         optimizer = [arrays[f"optimizer_{index}"] for index in range(len(arrays.files))]
     config = TrainingConfig.from_json(json.dumps(notes["config"]))
     return TrainingState(notes["iteration"], config, notes["fingerprint"], optimizer, notes["progress"])
+
+
+def _remedy(folder: Path) -> str:
+    return f"remove {folder}, and --resume goes on from the checkpoint before it"
 
 
 def restore_optimizer(optimizer: Any, arrays: Sequence[np.ndarray]) -> None:

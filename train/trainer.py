@@ -341,6 +341,11 @@ def _result(
     config: TrainingConfig, folder: CheckpointFolder, predictor: VideoPredictor, progress: Progress
 ) -> TrainingResult:
     last, best = folder.path(checkpoints.LAST), folder.path(checkpoints.BEST)
+    if last is not None and progress.best_iteration is None and not progress.stopped:
+        raise ValueError(
+            f"{config.output_dir} stands at iteration {progress.iteration} already, not validated yet: pass "
+            f"--num_iterations above {progress.iteration}"
+        )
     if last is None or best is None or progress.best_iteration is None:
         raise ValueError(
             f"{config.output_dir} lost its checkpoints while the run wrote there: is another run using it?"

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -173,10 +174,10 @@ class Bank:
                 "make one with `visual-foresight evaluate --make_bank FILE`"
             )
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 notes = json.loads(str(file["notes"]))
                 arrays = {name: file[name] for name in _ARRAYS}
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{path} is no bank ({type(error).__name__}: {error}); make it with --make_bank"
             ) from error

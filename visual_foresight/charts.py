@@ -51,7 +51,9 @@ def line_chart(
         parts.append(f'<line class="threshold" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="threshold-name" x="{WIDTH - RIGHT}" y="{y - 4:.1f}">{escape(threshold[1])}</text>')
     parts.extend(_drawn(line, scale) for line in lines)
-    legend = "".join(f'<span class="key {escape(line.kind)}">{escape(line.name)}</span>' for line in lines if line.name)
+    legend = " ".join(
+        f'<span class="key {escape(line.kind)}">{escape(line.name)}</span>' for line in lines if line.name
+    )
     return (
         f'<figure class="chart"><figcaption>{escape(title)} {legend}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg></figure>'

@@ -29,6 +29,31 @@ def complete_or_absent(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_output_file(path: str | os.PathLike) -> None:
+    """Refuse, before any work, a file that could not be written in the end.
+
+    Raises:
+        ValueError: a folder has that name, or a file stands where a folder is needed.
+    """
+    final = Path(path)
+    if final.is_dir():
+        raise ValueError(f"{final} is a folder, and a file is to be written: give a name inside it")
+    check_output_folder(final.parent)
+
+
+def check_output_folder(path: str | os.PathLike) -> None:
+    """Refuse, before any work, a folder that could not be made.
+
+    Raises:
+        ValueError: a file stands where a folder is needed.
+    """
+    for folder in (Path(path), *Path(path).parents):
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(
+                f"{folder} is a file, and a folder is needed there: choose another output, or move it away"
+            )
+
+
 def write_text(path: str | os.PathLike, text: str) -> Path:
     """Write a text file (UTF-8) and return its path."""
     with complete_or_absent(path) as temporary:

@@ -2,7 +2,39 @@
 
 import os
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import parent_process
+from typing import Any
+
+
+@contextmanager
+def worker_pool(
+    workers: int, context: Any, initializer: Callable[..., None], arguments: tuple[Any, ...]
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share work; where the block is left by an exception, such as an interrupt, they are ended at once.
+
+    `ProcessPoolExecutor` alone would wait for what they have in hand. Whatever they write must be complete or absent.
+
+    Args:
+        workers: how many.
+        context: of `multiprocessing`.
+        initializer: called in each, first of all.
+        arguments: of it.
+    """
+    pool = ProcessPoolExecutor(workers, context, initializer, arguments)
+    try:
+        yield pool
+    except BaseException:
+        processes = list((getattr(pool, "_processes", None) or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(5.0)
+        raise
+    pool.shutdown()
 
 
 def follow_parent() -> None:

@@ -136,6 +136,16 @@ def test_damaged_results_are_refused(tmp_path, make_row):
         read_results(path)
 
 
+@pytest.mark.parametrize("name, value", [("success", None), ("final_distance_px", "near"), ("task_seed", 0.5)])
+def test_an_episode_that_lacks_what_is_compared_is_named(tmp_path, make_row, name, value):
+    path = write(tmp_path / "a.json", [make_row(0), make_row(1)])
+    edited = json.loads(path.read_text())
+    edited["episodes"][1][name] = value
+    path.write_text(json.dumps(edited))
+    with pytest.raises(ValueError, match=f"a.json: episode 1 has no usable '{name}'"):
+        read_results(path)
+
+
 def test_what_is_missing_adds_up(make_row):
     """Planner, objective and model together are what the learned model lacks to 100 %."""
     wins = {"true-state": 9, "true": 7, "learned": 4}

@@ -56,7 +56,7 @@ def test_bench_measures_a_predictor(command, tmp_path, tiny_predictor):
     [
         (["--repeats=0"], "--repeats must be at least 1"),
         (["--only", "everything"], "--only"),
-        (["--training_batches", "0"], "--training_batches and --seeds must be at least 1"),
+        (["--training_batches", "0"], "--training_batches must be at least 1"),
         (["--scale", "--compare"], "ask for one at a time"),
         (["--simulator=true"], "leave --simulator out"),
     ],

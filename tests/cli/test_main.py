@@ -156,3 +156,30 @@ def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command)
     assert command("made-up").code == 130
     made_up_verb(lambda args: 7)
     assert command("made-up").code == 7
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["bench", "--only", "environment", "--output", "{folder}"], "is a folder, and a file is to be written"),
+        (["bench", "--scale", "--charts", "{folder}/a.png"], "end the name in .svg"),
+        (["bench", "--training_batches", "0"], "--training_batches must be at least 1"),
+        (["bench", "--seeds", "0"], "--seeds must be at least 1"),
+        (["demo", "--output", "{file}"], "is a file, and a folder is needed there"),
+        (["demo", "--stop_distance", "nan"], "--stop_distance must be finite"),
+        (["demo", "--approach_weight", "-1"], "--approach_weight must be finite and not negative"),
+        (["plan", "--terminal_weight", "inf"], "--terminal_weight must be positive"),
+        (["evaluate", "--make_bank", "{file}/b.npz"], "is a file, and a folder is needed there"),
+        (["evaluate", "--make_bank", "{bank}"], "exists already"),
+        (["predict", "--seed", "-1"], "--seed must not be negative"),
+    ],
+)
+def test_what_could_not_be_written_is_refused_before_any_work(tmp_path, command, words, message):
+    """In one line, and what is there stays."""
+    places = {"folder": tmp_path, "file": tmp_path / "file", "bank": tmp_path / "bank.npz"}
+    places["file"].write_text("kept")
+    places["bank"].write_text("kept")
+    answer = command(*(word.format(**places) for word in words))
+    assert answer.code == 2
+    assert message in answer.err and answer.err.count("\n") == 1
+    assert places["file"].read_text() == places["bank"].read_text() == "kept"

@@ -207,6 +207,21 @@ def test_sequences_towards_the_goal_help():
         assert others - costs.min(axis=1).mean() > 2
 
 
+def test_a_damaged_bank_is_refused_wherever_the_damage_is(made, tmp_path):
+    made.save(tmp_path / "bank.npz")
+    content = bytearray((tmp_path / "bank.npz").read_bytes())
+    for place in range(100, len(content) - 100, len(content) // 60):
+        flipped = content.copy()
+        flipped[place] ^= 1 << place % 8
+        (tmp_path / "flipped.npz").write_bytes(flipped)
+        try:
+            found = Bank.load(tmp_path / "flipped.npz")
+        except ValueError as error:
+            assert "flipped.npz" in str(error)
+        else:  # in a part of the archive that says nothing
+            assert found.sha256 == made.sha256
+
+
 def test_a_bank_is_read_as_it_was_written(made, tmp_path):
     made.save(tmp_path / "bank.npz")
     read = Bank.load(tmp_path / "bank.npz")

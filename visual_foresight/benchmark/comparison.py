@@ -117,7 +117,20 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path} holds no results of visual-foresight plan: it lacks a protocol or episodes")
     if protocol_hash(results["protocol"]) != results["protocol"].get("sha256"):
         raise ValueError(f"{path}: its protocol does not fit its hash; it was changed by hand or damaged")
+    for number, row in enumerate(results["episodes"]):
+        _check_row(path, number, row)
     return results
+
+
+def _check_row(path: Path, number: int, row: Any) -> None:
+    """Raises ValueError where an episode does not hold what is compared."""
+    kinds: dict[str, Any] = {"method": str, "shift": str, "task": int, "planner_seed": int}
+    if isinstance(row, dict) and "skipped" not in row:
+        kinds |= {"task_seed": int, "success": bool, "final_distance_px": (int, float)}
+    for name, kind in kinds.items():
+        if not isinstance(row, dict) or not isinstance(row.get(name), kind):
+            found = row.get(name) if isinstance(row, dict) else row
+            raise ValueError(f"{path}: episode {number} has no usable {name!r} ({found!r}); the file is damaged")
 
 
 def _partners(first: Rows, second: Rows, names: str) -> list[tuple[tuple[str, str], tuple[str, str]]]:

@@ -5,6 +5,7 @@ them all in the end.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def keep_pictures(folder: Path, record: ControlRecord, row: Mapping[str, Any]) -
         write_png(picture_path(folder, row), failure_strip(record))
     if is_played(row):
         anchor = f"episode-{_stem(row)}"
-        write_text(_section_path(folder, row), episode_section(record, anchor=anchor))
+        shift = "" if row["shift"] == "none" else f", {row['shift']}"
+        told = replace(record, name=f"{record.name}, {row['method']}, planner seed {row['planner_seed']}{shift}")
+        write_text(_section_path(folder, row), episode_section(told, anchor=anchor))
 
 
 def discard_pictures(folder: Path) -> None:

@@ -7,7 +7,7 @@ each of which loads a model once and computes with its share of the cores, so th
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import astuple, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +21,7 @@ from visual_foresight.benchmark.judging import judge_plan
 from visual_foresight.benchmark.methods import PLANNING_METHODS, Imagination, make_imagination, make_pilot
 from visual_foresight.benchmark.rows import KEY, episode_row
 from visual_foresight.benchmark.settings import ControlSettings
-from visual_foresight.worker_processes import follow_parent
+from visual_foresight.worker_processes import follow_parent, worker_pool
 
 NO_SHIFT = "none"
 _PLANNER_STREAM = 0xB5
@@ -206,14 +206,9 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int = 1) -> Iterator[d
     threads = work.num_threads or max(1, len(os.sched_getaffinity(0)) // workers)
     work = replace(work, num_threads=threads)
     count = min(workers, len(jobs))
-    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (work,)) as pool:
-        futures = [pool.submit(_run_in_worker, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with worker_pool(count, get_context("spawn"), _start_worker, (work,)) as pool:
+        for future in as_completed([pool.submit(_run_in_worker, job) for job in jobs]):
+            yield future.result()
 
 
 _workplace: Workplace | None = None  # of a worker process

@@ -1,6 +1,7 @@
 """How tasks are planned and executed, and the planner that settings name."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -90,6 +91,13 @@ def check_settings(settings: ControlSettings) -> None:
         raise ValueError(f"--seed must not be negative, got {settings.seed}")
     if settings.deadline_ms is not None and not settings.deadline_ms > 0:
         raise ValueError(f"--deadline_ms must be positive, got {settings.deadline_ms}")
+    if not 0.0 < settings.terminal_weight < math.inf:
+        raise ValueError(f"--terminal_weight must be positive and finite, got {settings.terminal_weight}")
+    if not 0.0 <= settings.spread_weight <= 1.0:
+        raise ValueError(f"--spread_weight must be within 0..1, got {settings.spread_weight}")
+    for name in ("approach_weight", "stop_distance"):
+        if not 0.0 <= getattr(settings, name) < math.inf:
+            raise ValueError(f"--{name} must be finite and not negative, got {getattr(settings, name)}")
     make_planner(settings)
 
 

@@ -29,6 +29,11 @@ VERBS = (
 DESCRIPTION = "Learn what the camera will see next, then choose a robot's actions with that prediction."
 QUIET_SECONDS = 0.5
 """Before a progress bar is drawn: what is refused at once is refused in one line, with no empty bar above it."""
+_GOES_ON = {
+    "collect": "the same command with --resume goes on",
+    "train": "a checkpoint was written if training had begun; the same command with --resume goes on",
+    "plan": "the same command goes on",
+}
 EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 
@@ -72,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse leaves this way after --help and after a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_WRONG_INPUT
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        goes_on = _GOES_ON.get(words[0]) if words else None
+        print(f"{PROGRAM}: interrupted" + (f"; {goes_on}" if goes_on else ""), file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader went away, as in `visual-foresight --help | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -52,20 +52,26 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--charts belongs to --scale: add --scale, or leave --charts out")
     if args.compare and args.scale:
         raise ValueError("--compare and --scale are two measurements: ask for one at a time")
-    if min(args.training_batches) < 1 or args.seeds < 1 or not args.point_seconds > 0:
-        raise ValueError(
-            "--training_batches and --seeds must be at least 1 and --point_seconds positive, got "
-            f"{args.training_batches}, {args.seeds} and {args.point_seconds}"
-        )
+    if min(args.training_batches) < 1:
+        raise ValueError(f"--training_batches must be at least 1 each, got {args.training_batches}")
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    if not args.point_seconds > 0:
+        raise ValueError(f"--point_seconds must be positive, got {args.point_seconds}")
+    if args.charts is not None and Path(args.charts).suffix != ".svg":
+        raise ValueError(f"--charts writes an SVG picture: end the name in .svg, got {args.charts}")
+    from visual_foresight.video_files import check_output_file, write_text
+
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
     if args.simulator == "true":
         raise ValueError("bench measures the learned simulator; leave --simulator out")
+    for path in (args.output, args.charts):
+        if path is not None:
+            check_output_file(path)
     results, text = _measure(args, settings)
     results |= _machine() | {"settings": settings.table(), "model": str(args.preset), "precision": args.precision}
     if args.output is not None:
-        from visual_foresight.video_files import write_text
-
         write_text(Path(args.output), json.dumps(results, indent=1) + "\n")
     print(json.dumps(results) if args.json else text)
     return 0

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard_size", type=int, default=100, help="episodes of one file")
     parser.add_argument("--format", default="npz", choices=("npz", "push"), help="format of the files")
     parser.add_argument(
-        "--encoding", default=None, help="of frames; npz: deflate or raw; push: png, jpeg or raw, the fastest to stream"
+        "--encoding",
+        default=None,
+        help="of frames; npz: deflate or raw; push: png, jpeg, original or raw (fastest to stream)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue a stopped collection of the same settings, or make it longer"

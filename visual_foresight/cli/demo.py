@@ -31,10 +31,12 @@ def run(args: argparse.Namespace) -> int:
     import gymnasium
 
     import visual_foresight  # noqa: F401  registers the environments
+    from visual_foresight.video_files import check_output_folder
 
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
     control.check_gradients(settings, [args.simulator])
+    check_output_folder(args.output)
     tasks = control.choose_tasks(None, episodes=args.episodes, seed=args.seed, split=args.split)
     started = time.perf_counter()
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:

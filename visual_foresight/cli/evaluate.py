@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from visual_foresight.cli import QUIET_SECONDS
@@ -155,6 +156,7 @@ def _make_bank(args: argparse.Namespace) -> int:
 
     from visual_foresight.bank import Bank
     from visual_foresight.envs.bank_making import BankSettings, make_bank
+    from visual_foresight.video_files import check_output_file
 
     usual = BankSettings()
     settings = BankSettings(
@@ -164,6 +166,9 @@ def _make_bank(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     Bank.check_name(args.make_bank)
+    check_output_file(args.make_bank)
+    if Path(args.make_bank).exists():
+        raise ValueError(f"{args.make_bank} exists already: choose another name, or remove it first")
     with tqdm(
         total=settings.num_scenes, unit="scene", file=sys.stderr, disable=args.quiet or args.json, delay=QUIET_SECONDS
     ) as bar:

@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("episodes", "steps"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must not be negative, got {args.seed}")
     if args.data_dir is not None and not Path(args.data_dir).exists():
         raise FileNotFoundError(f"--data_dir {args.data_dir} does not exist")
     from visual_foresight.predictor import VideoPredictor
@@ -97,7 +99,7 @@ def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: 
             if longest - length + args.steps > 0
             else f"{args.data_dir}: no episode is longer than the predictor's context; the longest has {longest} frames"
         )
-    print(f"{args.data_dir} holds only {counted(len(windows), 'episode')} of {length} frames", file=sys.stderr)
+    print(f"{args.data_dir} holds only {counted(len(windows), 'episode')} of at least {length} frames", file=sys.stderr)
     return windows
 
 

@@ -72,6 +72,8 @@ def summarise(
     """
     name, shards = find_shards(path, format=format)
     num_bytes = sum(file.stat().st_size for shard in shards for file in _files_of(shard))
+    if max_episodes is not None and max_episodes < 1:
+        raise ValueError(f"max_episodes must be at least 1, got {max_episodes}")
     summary = Summary(os.fspath(path), name, len(shards), num_bytes)
     statistics = _StatisticsWhileAlike()
     for _, record in _records(name, shards, options):
