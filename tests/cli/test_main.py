@@ -171,6 +171,8 @@ def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command)
         (["plan", "--terminal_weight", "inf"], "--terminal_weight must be positive"),
         (["evaluate", "--make_bank", "{file}/b.npz"], "is a file, and a folder is needed there"),
         (["evaluate", "--make_bank", "{bank}"], "exists already"),
+        (["plan", "--tasks", "0"], "--tasks as a number says how many"),
+        (["plan", "--tasks", "3.5"], "--tasks as a number says how many"),
         (["predict", "--seed", "-1"], "--seed must not be negative"),
     ],
 )

@@ -1,6 +1,7 @@
 """Pictures of predictions: what is written, what is measured, what is refused."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,3 +120,21 @@ class _With:
 
     def __init__(self, config):
         self.config = config
+
+
+@pytest.mark.parametrize(
+    "shapes, message",
+    [
+        (((4, 64, 64, 3), (3, 4), (4, 2)), "actions of size 2, those of the data have 4"),
+        (((4, 64, 64, 3), (3, 2), (4, 5)), "states of size 2, those of the data have 5"),
+        (((4, 16, 24, 3), (3, 2), (4, 2)), "pictures of 64x64, those of the data are 16x24"),
+    ],
+)
+def test_data_of_another_robot_is_refused(shapes, message):
+    frames, actions, states = shapes
+    window = vf.Episode(
+        frames=np.zeros(frames, np.uint8), actions=np.zeros(actions, np.float32), states=np.zeros(states, np.float32)
+    )
+    predictor = SimpleNamespace(config=vf.PredictorConfig(action_size=2, state_size=2))
+    with pytest.raises(ValueError, match=message):
+        predict.check_fit([window], predictor, "the data", "push")

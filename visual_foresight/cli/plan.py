@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -152,7 +153,9 @@ def chosen_seeds(args: argparse.Namespace, methods: Sequence[str]) -> dict[str, 
 def chosen_tasks(args: argparse.Namespace) -> tuple[Any, int]:
     """Return the whole task set and how many of its first tasks to run."""
     name, episodes = args.tasks, args.episodes
-    if name is not None and name.isdigit():
+    if name is not None and re.fullmatch(r"[-+]?[0-9.]+", name):
+        if not name.isdigit() or int(name) < 1:
+            raise ValueError(f"--tasks as a number says how many tasks to run, at least 1; got {name}")
         if episodes is not None:
             raise ValueError(f"--tasks {name} says how many tasks to run, and so does --episodes {episodes}; give one")
         name, episodes = FIRST_LOOK, int(name)

@@ -55,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
     predictor = VideoPredictor.from_preset(args.preset)
     length = predictor.config.context_frames + args.steps
     windows = find_windows(args, predictor, length)
+    check_fit(
+        windows, predictor, args.data_dir or "VisualForesight/Push-v0, which --data_dir would replace", args.preset
+    )
     folder = Path(args.output)
     predicted = predict_windows(predictor, windows)
     files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
@@ -119,6 +122,25 @@ def record_windows(args: argparse.Namespace, predictor: "VideoPredictor", length
     )
     environment, policy = make_environment(settings), make_policy(settings.policy)
     return [run_episode(environment, policy, settings, index) for index in range(args.episodes)]
+
+
+def check_fit(windows: Sequence["Episode"], predictor: "VideoPredictor", data: str, preset: str) -> None:
+    """Refuse episodes of another robot than the predictor's.
+
+    Raises:
+        ValueError: names both sides.
+    """
+    config = predictor.config
+    for window in windows:
+        sizes = {"actions": (window.actions, config.action_size), "states": (window.states, config.state_size)}
+        for name, (rows, wanted) in sizes.items():
+            if rows is not None and config.use_state and rows.shape[1] != wanted:
+                raise ValueError(
+                    f"{preset} predicts from {name} of size {wanted}, those of {data} have {rows.shape[1]}"
+                )
+        if window.image_size != config.image_size:
+            sides = ["x".join(map(str, size)) for size in (config.image_size, window.image_size)]
+            raise ValueError(f"{preset} predicts pictures of {sides[0]}, those of {data} are {sides[1]}")
 
 
 def predict_windows(predictor: "VideoPredictor", windows: Sequence["Episode"]) -> np.ndarray:
