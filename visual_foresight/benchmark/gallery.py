@@ -39,6 +39,12 @@ def keep_pictures(folder: Path, record: ControlRecord, row: Mapping[str, Any]) -
         write_text(_section_path(folder, row), episode_section(told, anchor=anchor))
 
 
+def discard_unfinished(folder: Path) -> None:
+    """Delete the temporary files of workers that an interrupt ended."""
+    for path in folder.glob(".*-*.*"):
+        path.unlink(missing_ok=True)
+
+
 def discard_pictures(folder: Path) -> None:
     """Delete what `keep_pictures` wrote into a folder, and nothing else."""
     for method in METHODS:

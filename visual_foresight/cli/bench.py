@@ -58,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
     if not args.point_seconds > 0:
         raise ValueError(f"--point_seconds must be positive, got {args.point_seconds}")
-    if args.charts is not None and Path(args.charts).suffix != ".svg":
-        raise ValueError(f"--charts writes an SVG picture: end the name in .svg, got {args.charts}")
+    if args.charts is not None:
+        from visual_foresight.speed.scale import check_charts_name
+
+        check_charts_name(Path(args.charts))
     from visual_foresight.video_files import check_output_file, write_text
 
     settings = control.ControlSettings.of(args)

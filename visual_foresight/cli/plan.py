@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the tasks, or compare two results; 0 when that was done, whatever the share of goals reached."""
     if args.compare is not None:
         return compare(args)
+    from visual_foresight.benchmark.gallery import discard_unfinished
+
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
     check_counts(args)
@@ -103,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         run_missing(work, jobs, journal, args)
     except BaseException:
+        discard_unfinished(folder / "pictures")
         journal.discard_if_empty()  # or the corrected command would be refused as one of other settings
         raise
     results = write_results(folder, journal, jobs, protocol, settings, facts, report=args.report)

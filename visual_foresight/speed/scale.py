@@ -141,6 +141,12 @@ _MEANINGS = {
 }
 
 
+def check_charts_name(path: Path) -> None:
+    """Raises ValueError where the name does not end in .svg."""
+    if path.suffix != ".svg":
+        raise ValueError(f"--charts writes an SVG picture: end the name in .svg, got {path}")
+
+
 def write_charts(path: Path, results: Mapping[str, Any]) -> None:
     """Write the series as an SVG picture, logarithmic on both axes: a slope of one is proportional cost.
 
@@ -149,8 +155,7 @@ def write_charts(path: Path, results: Mapping[str, Any]) -> None:
     """
     from visual_foresight.video_files import write_text
 
-    if path.suffix != ".svg":
-        raise ValueError(f"--charts writes an SVG picture: end the name in .svg, got {path}")
+    check_charts_name(path)
     write_text(path, charts(results))
 
 

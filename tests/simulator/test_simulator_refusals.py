@@ -1,0 +1,112 @@
+"""What the learned simulator and its environments refuse, and what they keep to themselves."""
+
+import random
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+
+import visual_foresight as vf
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": np.zeros((2, 32, 32, 3), np.uint8)}, r"frames must be \[C, 64, 64, 3\]"),
+        ({"frames": np.full((2, 64, 64, 3), 255.0)}, "divide bytes by 255"),
+        ({"actions": None}, r"actions \[1, 2\] are needed"),
+        ({"actions": np.zeros((2, 2))}, r"actions must be \[1, 2\]"),
+        ({"states": np.full((2, 2), np.nan)}, "states contain values that are not finite"),
+        ({"pixels": [(64, 3)]}, "must lie inside the 64x64 image"),
+        ({"pixel_distributions": np.zeros((1, 64, 64))}, "each must have some mass"),
+        ({"pixels": [(1, 1)], "pixel_distributions": np.ones((1, 64, 64))}, "not both"),
+    ],
+)
+def test_a_start_says_what_is_wrong_with_its_context(simulator, context, change, message):
+    with pytest.raises(ValueError, match=message):
+        simulator.start(**{**context, **change})
+
+
+@pytest.mark.parametrize(
+    ("actions", "outputs", "message"),
+    [
+        (np.zeros((2, 2)), ("states",), r"actions must be \[K, T, 2\]"),
+        (np.zeros((2, 3, 3)), ("states",), r"actions must be \[K, T, 2\]"),
+        (np.full((1, 1, 2), np.inf), ("states",), "not finite"),
+        (np.zeros((1, 1, 2)), ("frame",), "unknown rollout outputs"),
+    ],
+)
+def test_a_rollout_says_what_is_wrong_with_its_arguments(simulator, start, actions, outputs, message):
+    with pytest.raises(ValueError, match=message):
+        simulator.rollout(start, actions, outputs)
+
+
+def test_a_name_is_no_predictor():
+    with pytest.raises(TypeError, match="from_preset"):
+        vf.LearnedSimulator("push_fast")
+
+
+def test_a_start_of_another_predictor_is_refused(simulator, start, actions):
+    with pytest.raises(TypeError, match="expected a start"):
+        simulator.rollout(None, actions)
+    other = replace(start, frame=np.zeros((1, 24, 64, 3), np.float32))
+    with pytest.raises(ValueError, match="another predictor: 24x64"):
+        simulator.rollout(other, actions)
+    with pytest.raises(ValueError, match="another predictor"):
+        simulator.advance(replace(start, state=np.zeros((1, 9), np.float32)), actions[:1, 0])
+
+
+@pytest.mark.parametrize("index, error", [(1, IndexError), (-2, IndexError), (0.5, TypeError)])
+def test_a_scene_that_is_not_there_cannot_be_selected(start, index, error):
+    with pytest.raises(error):
+        start.select(index)
+    np.testing.assert_array_equal(start.select(-1).frame, start.frame)
+
+
+def test_a_rollout_keeps_its_own_actions(simulator, start, actions):
+    given = actions.copy()
+    rollout = simulator.rollout(start, given)
+    given += 1
+    np.testing.assert_array_equal(rollout.actions, actions)
+
+
+def test_huge_maps_still_sum_to_one(simulator, context):
+    start = simulator.start(**context, pixel_distributions=np.full((1, 64, 64), 3e38, np.float32))
+    np.testing.assert_allclose(start.pixel_distributions.sum(), 1.0, rtol=1e-5)
+
+
+def test_futures_of_the_wrapper_are_clipped_as_its_steps_are(folder, context):
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    environment.reset(options=context)
+    wild = np.full((1, 3, 2), 3.0, np.float32)
+    imagined = environment.rollout(None, wild)
+    for step in range(3):
+        observation, *_ = environment.step(wild[0, step])
+        np.testing.assert_allclose(imagined.states[0, step], observation["state"], atol=1e-5)
+
+
+def test_loading_leaves_pythons_random_numbers_alone(folder):
+    before = random.getstate()
+    vf.VideoPredictor.load(folder)
+    assert random.getstate() == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"start": 2}, "'start' means nothing without 'episode'"),
+        ({"actions": np.zeros((1, 2))}, "'actions' means nothing without 'frames'"),
+        ({"episode": 1, "frames": 2}, "both"),
+    ],
+)
+def test_reset_options_that_contradict_each_other_are_refused(folder, options, message):
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    with pytest.raises(ValueError, match=message):
+        environment.reset(options=options)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5])
+def test_an_episode_has_at_least_a_step(folder, steps):
+    with pytest.raises(ValueError, match="max_episode_steps"):
+        gymnasium.make_vec("VisualForesight/LearnedPush-v0", num_envs=2, preset=str(folder), max_episode_steps=steps)
