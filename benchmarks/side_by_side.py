@@ -1,4 +1,6 @@
-"""How long one batch of candidates takes by how it is imagined: in parts side by side, as drafts or as whole pictures.
+"""How long one batch of candidates takes by how it is imagined.
+
+In parts side by side, as drafts or as whole pictures, with the weights as constants of the graph or read from variables.
 
 Every way has a compiled graph of its own, and all are measured in turns:
 
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_foresight import LearnedSimulator, VideoPredictor, unrolling
+from visual_foresight import LearnedSimulator, VideoPredictor, constant_weights, unrolling
 from visual_foresight.planners.objectives import PixelDistance
 from visual_foresight.planners.simulation import cost_function
 from visual_foresight.report import versions
@@ -26,14 +28,16 @@ from visual_foresight.video_files import write_text
 
 
 def make_costs(args: argparse.Namespace, candidates: np.ndarray) -> dict:
-    """A compiled cost function for each number of parts, drafts and whole pictures; each has judged the candidates."""
+    """A compiled cost function for each way; each has judged the candidates."""
     costs = {}
-    for drafts, count in itertools.product((False, True), args.parts):
-        unrolling._SIDE_BY_SIDE = count  # read when the function is compiled
+    most_weights = constant_weights._MOST_WEIGHTS
+    for pictures, weights, count in itertools.product(args.pictures, args.weights, args.parts):
+        unrolling._SIDE_BY_SIDE = count  # read when the function is compiled, as the next one
+        constant_weights._MOST_WEIGHTS = most_weights if weights == "constants" else 0
         predictor = VideoPredictor.from_preset(args.preset, dtype=args.precision)
-        predictor.backbone.drafts = drafts
+        predictor.backbone.drafts = pictures == "drafts"
         simulator = LearnedSimulator(predictor)
-        name = f"{count} parts, {'drafts' if drafts else 'whole pictures'}"
+        name = f"{count} parts, {'whole pictures' if pictures == 'whole' else pictures}, {weights}"
         costs[name] = cost_function(simulator, scene(simulator), PixelDistance(np.array([16.0, 16.0])))
         costs[name](candidates)
     return costs
@@ -44,6 +48,8 @@ def main() -> None:
     parser.add_argument("--preset", default="push_fast")
     parser.add_argument("--precision", default="mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--parts", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--pictures", nargs="+", default=["whole", "drafts"], choices=("whole", "drafts"))
+    parser.add_argument("--weights", nargs="+", default=["constants"], choices=("constants", "variables"))
     parser.add_argument("--candidates", type=int, default=200)
     parser.add_argument("--horizon", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=15)

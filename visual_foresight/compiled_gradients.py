@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from visual_foresight.backend import compile_function, value_and_gradient
+from visual_foresight.backend import value_and_gradient
+from visual_foresight.constant_weights import compile_with_weights
 from visual_foresight.planners.objectives.parts import take_apart
 from visual_foresight.rollout import Rollout
 from visual_foresight.unrolling import make_futures, shown_as_maps
@@ -60,4 +61,4 @@ class CompiledGradients:
         def cost(values: Sequence[Any], *scene: Any) -> Any:
             return rebuild(values)(Rollout(**futures(*scene), every=self._stride))
 
-        return compile_function(value_and_gradient(cost, argument=_ACTIONS), model=self._predictor)
+        return compile_with_weights(value_and_gradient(cost, argument=_ACTIONS), self._predictor)

@@ -356,10 +356,13 @@ class LearnedSimulator:
 
     # ---- compiled parts ---------------------------------------------------------------------------------------
 
-    def _compile(self, function: Any) -> Any:
+    def _compile(self, kind: str, function: Any) -> Any:
         from visual_foresight.backend import compile_function
+        from visual_foresight.constant_weights import compile_with_weights
 
-        return compile_function(function, model=self.predictor)
+        if kind == "start":  # so little work that comparing weights would take longer
+            return compile_function(function, model=self.predictor)
+        return compile_with_weights(function, self.predictor)
 
     def _function(self, kind: str, detail: Any, with_maps: bool) -> Any:
         """The compiled function of that kind; its shapes are compiled as they come."""
@@ -373,7 +376,7 @@ class LearnedSimulator:
                     self.predictor, how[0], whole_leaps=how[1], subsample=how[2], draft=how[3]
                 ),
             }
-            self._compiled[key] = self._compile(make[kind](detail))
+            self._compiled[key] = self._compile(kind, make[kind](detail))
         return self._compiled[key]
 
 

@@ -218,7 +218,7 @@ class FastBackbone(layers.Layer):
         memory = ops.relu(fine + depth_to_space(self.to_fine(coarse), 2))
         features = self.merge(memory)
         if self.config.use_state:
-            features = features + self._spread(self.condition_last, conditions)
+            features = features + self._spread(self.condition_last, conditions, features)
         features = ops.relu(features)
         features = ops.relu(features + self.refine(features))
         mask_logits, cut_logits = self._mask_logits(features, separable.DRAFT_SCALE if draft else 1)
@@ -275,18 +275,19 @@ class FastBackbone(layers.Layer):
             return ops.concatenate([flat, robot_state, next_state], axis=-1)
         return ops.ones_like(robot_state[:, :1])
 
-    def _spread(self, layer: layers.Dense, conditions: Any) -> Any:
-        """[B, 1, 1, C]: conditions as a bias of every place."""
-        return ops.cast(layer(conditions), self.compute_dtype)[:, None, None, :]
+    def _spread(self, layer: layers.Dense, conditions: Any, features: Any = None) -> Any:
+        """[B, 1, 1, C]: conditions as a bias of every place; of the shape of features, if given.
+
+        That is for the sum with a convolution: TensorFlow makes it, and its ReLU, a part of the convolution.
+        """
+        bias = ops.cast(layer(conditions), self.compute_dtype)[:, None, None, :]
+        return bias if features is None else ops.broadcast_to(bias, ops.shape(features))
 
     def _robot_points(self, places: Any) -> Any:
-        """Learned points of the robot in the picture, at four moments of the leap.
+        """[B, 4*N, 2] float32: N learned points (row, col) of the robot in [-1, 1] across the image, at four moments.
 
         Args:
-            places: [B, J+1, S] normalised states.
-
-        Returns:
-            [B, 4*N, 2] as (row, col) in [-1, 1] across the image, N learned points, float32.
+            places: [B, J+1, S] normalised states, before the leap and after each of its steps.
         """
         last = places.shape[1] - 1
         moments = [round(index * last / (_NUM_MOMENTS - 1)) for index in range(_NUM_MOMENTS)]
@@ -317,7 +318,7 @@ class FastBackbone(layers.Layer):
         """Features at 1/8 of the resolution, where one cell sees what a leap can reach."""
         coarse = self.to_coarse(fine)
         if self.config.use_state:
-            coarse = coarse + self._spread(self.condition_coarse, conditions)
+            coarse = coarse + self._spread(self.condition_coarse, conditions, coarse)
         coarse = ops.relu(coarse)
         for block in self.blocks:
             coarse = ops.relu(coarse + block(coarse))
@@ -331,14 +332,13 @@ class FastBackbone(layers.Layer):
         """
         if self.config.transformation == "dna":
             return ops.cast(depth_to_space(self.kernel_head(features), _STEM), "float32")
-        count, looks = self.config.num_masks, self.config.num_looks
-        height, width = features.shape[1:3]
+        count, looks, (height, width) = self.config.num_masks, self.config.num_looks, features.shape[1:3]
         attention = ops.reshape(ops.cast(self.attention_head(features), "float32"), (-1, height * width, looks * count))
-        attention = ops.softmax(attention, axis=1)
-        flat = ops.reshape(ops.cast(features, "float32"), (-1, height * width, self._last))
-        pooled = ops.einsum("bnm,bnc->bmc", attention, flat)
+        attention = ops.softmax(ops.transpose(attention, (0, 2, 1)), axis=-1)
+        flat = ops.reshape(features, (-1, height * width, self._last))  # in its own type: a float32 copy takes longer
+        pooled = ops.cast(ops.matmul(ops.cast(attention, flat.dtype), flat), "float32")
         grid = np.stack(np.meshgrid(_centre_values(height), _centre_values(width), indexing="ij"), axis=-1)
-        place = ops.einsum("bnm,nc->bmc", attention, ops.convert_to_tensor(grid.reshape(-1, 2), "float32"))
+        place = ops.matmul(attention, ops.convert_to_tensor(grid.reshape(-1, 2), "float32"))
         seen = [pooled[:, :count], place[:, :count], self._repeat(conditions, count)]
         if points is not None:
             offsets = place[:, :, None] - points[:, None]  # [B, looks * M, 4*N, 2]
