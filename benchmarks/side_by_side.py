@@ -1,6 +1,6 @@
 """How long one batch of candidates takes by how it is imagined.
 
-In parts side by side, as drafts or as whole pictures, with the weights as constants of the graph or read from variables.
+In parts side by side, as drafts or whole pictures, with weights that are constants of the graph or read from variables.
 
 Every way has a compiled graph of its own, and all are measured in turns:
 
