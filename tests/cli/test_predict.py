@@ -49,6 +49,24 @@ def test_predict_records_when_there_is_no_data(command, tmp_path, tiny_predictor
     assert "PSNR" in answer.out
 
 
+def test_objects_to_record_beside_data_are_refused(command, tmp_path, tiny_predictor, data):
+    """Nothing is recorded then."""
+    words = ("--data_dir", data, "--split=novel", "--output", tmp_path / "out")
+    answer = command("predict", "--preset", tiny_predictor, *words)
+    assert answer.code == 2
+    assert "--split novel chooses objects to record, and --data_dir names data" in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("action", "told"), [("60,0", True), ("0.5,0.5", False)])
+def test_an_action_that_nobody_took_is_remarked(command, tmp_path, tiny_predictor, data, action, told):
+    """The pictures are made all the same."""
+    words = ("--data_dir", data, "--episodes=1", "--steps=2", "--scales=0,1", f"--action={action}")
+    answer = command("predict", "--preset", tiny_predictor, *words, "--output", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert ("is far from the actions of the training data" in answer.err) == told
+
+
 def test_truth_in_the_picture_is_the_data(tiny_predictor, data):
     """The upper row shows the episode's own frames, pixel for pixel."""
     windows = list(vf.read_episodes(data))

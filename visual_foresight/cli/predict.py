@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HELP = "make pictures of predictions: beside the truth, and under one action scaled from small to large"
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+UNUSUAL_DEVIATIONS = 4.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_dir", default=None, help="file or folder of episodes; recorded with --env if absent")
     parser.add_argument("--format", default=None, help="format of the data; recognised if absent")
     parser.add_argument("--env", default=DEFAULT_ENVIRONMENT, help="environment to record in when there is no data")
-    parser.add_argument("--split", choices=("train", "novel"), default="train", help="objects when recording")
+    parser.add_argument(
+        "--split", choices=("train", "novel"), default=None, help="objects when recording (default: train)"
+    )
     parser.add_argument("--episodes", type=int, default=4, help="episodes to show")
     parser.add_argument("--steps", type=int, default=12, help="steps to predict beyond the context")
     parser.add_argument("--seed", type=int, default=0, help="of recorded episodes, and of the windows shown")
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     if args.data_dir is not None and not Path(args.data_dir).exists():
         raise FileNotFoundError(f"--data_dir {args.data_dir} does not exist")
+    if args.data_dir is not None and args.split is not None:
+        raise ValueError(f"--split {args.split} chooses objects to record, and --data_dir names data: pass one of them")
     from visual_foresight.predictor import VideoPredictor
 
     predictor = VideoPredictor.from_preset(args.preset)
@@ -62,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     predicted = predict_windows(predictor, windows)
     files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
     action = chosen_action(windows[0], predictor, args.action)
+    if args.action is not None:
+        warn_of_unusual(action, predictor)
     actions = scaled_actions(action, args.scales, args.steps)
     frames = roll_out_scaled(predictor, windows[0], actions)
     files += save_movie(folder, "scaled_action", scaled_side_by_side(frames, args.scales, action))
@@ -116,7 +123,7 @@ def record_windows(args: argparse.Namespace, predictor: "VideoPredictor", length
         episodes=args.episodes,
         steps=length - 1,
         policy="scripted",
-        split=args.split,
+        split=args.split or "train",
         seed=args.seed,
         image_size=predictor.config.image_height,
     )
@@ -189,6 +196,18 @@ def chosen_action(window: "Episode", predictor: "VideoPredictor", action: Sequen
     if not np.isfinite(chosen).all():
         raise ValueError(f"--action needs finite numbers, got {chosen.tolist()}")
     return chosen
+
+
+def warn_of_unusual(action: np.ndarray, predictor: "VideoPredictor") -> None:
+    """Tell the user of an action that the predictor cannot have learned about."""
+    known = predictor.statistics
+    mean, deviation = np.asarray(known.action_mean), np.asarray(known.action_deviation)
+    if (np.abs(action - mean) > UNUSUAL_DEVIATIONS * deviation).any():
+        print(
+            f"--action {action.tolist()} is far from the actions of the training data, which are "
+            f"{np.round(mean, 3).tolist()} give or take {np.round(deviation, 3).tolist()}",
+            file=sys.stderr,
+        )
 
 
 def scaled_actions(action: np.ndarray, scales: Sequence[float], num_steps: int) -> np.ndarray:
