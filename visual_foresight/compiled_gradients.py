@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight.backend import value_and_gradient
 from visual_foresight.constant_weights import compile_with_weights
+from visual_foresight.kept_by_kind import KeptByKind, reference_to
 from visual_foresight.planners.objectives.parts import take_apart
 from visual_foresight.rollout import Rollout
 from visual_foresight.unrolling import make_futures, shown_as_maps
@@ -23,9 +22,7 @@ _ACTIONS = 4  # where they stand among (values, carry, frame, state, actions, ma
 class CompiledGradients:
     """What was compiled for one predictor.
 
-    An objective that says which of its arrays are inputs (``compiled_inputs``) shares what is compiled with all that
-    differ from it in these only, so that a new goal costs no compilation; another one has its own, which goes when the
-    caller lets the objective go.
+    It is compiled once for all objectives of a kind, so that a new goal costs no compilation; see `KeptByKind`.
 
     Args:
         predictor: that imagines.
@@ -35,25 +32,21 @@ class CompiledGradients:
     def __init__(self, predictor: VideoPredictor, stride: int) -> None:
         """Begin with nothing compiled."""
         self._predictor, self._stride = predictor, stride
-        self._kinds: OrderedDict[Hashable, Callable] = OrderedDict()
-        self._others: weakref.WeakKeyDictionary[Any, Callable] = weakref.WeakKeyDictionary()
+        self._kept: KeptByKind[Callable] = KeptByKind(_KINDS_KEPT)
 
     def of(self, objective: Any) -> Callable:
         """(carry, frame, state, actions [K, T, A], maps=None) to (costs [K], gradients [K, T, A]), tensors."""
         parts = take_apart(objective)
-        if parts is None:
-            if objective not in self._others:
-                kept = weakref.ref(objective)
-                self._others[objective] = self._compile(lambda _: kept(), objective.outputs)
-            compiled = self._others[objective]
-            return lambda *scene: compiled((), *scene)
-        if parts.key not in self._kinds:
-            self._kinds[parts.key] = self._compile(parts.rebuild, objective.outputs)
-        self._kinds.move_to_end(parts.key)
-        while len(self._kinds) > _KINDS_KEPT:
-            self._kinds.popitem(last=False)
-        shared, values = self._kinds[parts.key], parts.values
-        return lambda *scene: shared(values, *scene)
+
+        def make() -> Callable:
+            if parts is not None:
+                return self._compile(parts.rebuild, objective.outputs)
+            reference = reference_to(objective)
+            return self._compile(lambda _: reference(), objective.outputs)
+
+        compiled = self._kept.of(objective, parts, make)
+        values = () if parts is None else parts.values
+        return lambda *scene: compiled(values, *scene)
 
     def _compile(self, rebuild: Callable[[Sequence[Any]], Any], outputs: Sequence[str]) -> Callable:
         futures = make_futures(self._predictor, shown_as_maps(outputs))

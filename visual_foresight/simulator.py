@@ -288,8 +288,8 @@ class LearnedSimulator:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Costs of K action sequences and their gradients by the actions, through the network.
 
-        Rollout and objective are compiled together, once for all objectives that differ in ``compiled_inputs`` only (or
-        once for each that names none); maps are seen at the ends of leaps.
+        Rollout and objective are compiled together, once for all objectives that differ in ``compiled_inputs`` only, or
+        once for each that names none (change none of its settings then, make another). Maps are those of leaps' ends.
 
         Args:
             start: from `start`.

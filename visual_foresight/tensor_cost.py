@@ -7,14 +7,13 @@ Letters: K candidates, H control steps, A action size.
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from visual_foresight.backend import compile_function
+from visual_foresight.kept_by_kind import KeptByKind, is_one_for_good, reference_to
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.objectives.parts import Parts, take_apart
 from visual_foresight.planners.search import Problem, Search
@@ -165,22 +164,12 @@ class _Judge:
         return objective(Rollout(**futures, every=every))
 
 
-_JUDGES: weakref.WeakKeyDictionary[Any, _Judge] = weakref.WeakKeyDictionary()
-_KINDS: OrderedDict[Hashable, _Judge] = OrderedDict()
+_JUDGES: KeptByKind[_Judge] = KeptByKind(_KINDS_KEPT)
 
 
 def _judge_of(objective: Objective, parts: Parts | None) -> _Judge:
-    compilable = bool(getattr(objective, "compilable", True))
-    if parts is not None:
-        judge = _KINDS.setdefault(parts.key, _Judge(compilable))
-        _KINDS.move_to_end(parts.key)
-        while len(_KINDS) > _KINDS_KEPT:
-            _KINDS.popitem(last=False)
-        return judge
-    try:
-        return _JUDGES.setdefault(objective, _Judge(compilable))
-    except TypeError:  # neither remembered between decisions nor compiled: it has no hash, or takes no weak reference
-        return _Judge(compilable=False)
+    wanted = bool(getattr(objective, "compilable", True)) and (parts is not None or is_one_for_good(objective))
+    return _JUDGES.of(objective, parts, lambda: _Judge(wanted))
 
 
 def _compile(objective: Objective, parts: Parts | None, every: int) -> Any:
@@ -188,6 +177,5 @@ def _compile(objective: Objective, parts: Parts | None, every: int) -> Any:
     if parts is not None:
         rebuild = parts.rebuild
         return compile_function(lambda values, futures: rebuild(values)(Rollout(**futures, every=every)))
-    # A weak reference: what is compiled for an objective goes when the caller lets it go.
-    kept = weakref.ref(objective)
-    return compile_function(lambda _, futures: kept()(Rollout(**futures, every=every)))  # type: ignore[misc]
+    reference = reference_to(objective)
+    return compile_function(lambda _, futures: reference()(Rollout(**futures, every=every)))

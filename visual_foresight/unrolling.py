@@ -298,7 +298,8 @@ def whole_maps(maps: Any, xp: Any, height: int) -> Any:
     shares = maps / scale**2
     if isinstance(shares, np.ndarray):
         return _repeated(shares, scale)
-    repeated = xp.broadcast_to(xp.reshape(shares, (*before, rows, 1, columns, 1)), (*before, rows, scale, columns, scale))
+    apart = xp.reshape(shares, (*before, rows, 1, columns, 1))
+    repeated = xp.broadcast_to(apart, (*before, rows, scale, columns, scale))
     return xp.reshape(repeated, (*before, rows * scale, columns * scale))
 
 

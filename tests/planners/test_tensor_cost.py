@@ -1,11 +1,10 @@
 """Costs that are computed beside the network are those that NumPy computes from its rollouts."""
 
-from collections import OrderedDict
-
 import numpy as np
 import pytest
 
 from visual_foresight import tensor_cost
+from visual_foresight.kept_by_kind import KeptByKind
 from visual_foresight.planners import CEM, ICEM, MPPI, Ensemble
 from visual_foresight.planners.objectives import (
     ActionMagnitude,
@@ -170,7 +169,7 @@ def plan(simulator, objective, planner, seed=0, **options):
 def test_a_whole_search_finds_the_same_plan(simulators, network, name, monkeypatch):
     """From the second decision on a search is one call, whatever the goal; its plan is that of NumPy's costs."""
     simulator, planner = simulators[network], ICEM(horizon=3, num_candidates=12, num_elites=4, num_iterations=2)
-    monkeypatch.setattr(tensor_cost, "_KINDS", OrderedDict())  # no objective was here before
+    monkeypatch.setattr(tensor_cost, "_JUDGES", KeptByKind(32))  # no objective was here before
     calls = count_calls(simulator, "futures", monkeypatch)
     for decision in range(3):
         objective = OBJECTIVES[name]()
