@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 ORIGINAL = "the original's flags"
@@ -201,7 +202,8 @@ def resume_differences(saved: TrainingConfig, current: TrainingConfig) -> list[s
     differences = []
     for item in dataclasses.fields(TrainingConfig):
         before, now = getattr(saved, item.name), getattr(current, item.name)
-        if item.name not in free and before != now:
+        same_folder = item.name == "data_dir" and Path(before).resolve() == Path(now).resolve()
+        if item.name not in free and before != now and not same_folder:
             differences.append(f"{item.name}: {before!r} -> {now!r}")
     return differences
 

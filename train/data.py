@@ -127,7 +127,7 @@ def load_data(config: TrainingConfig) -> TrainingData:
         if not part.episodes:
             raise ValueError(
                 f"no episode of at least sequence_length={config.sequence_length} frames in {_files(files)} "
-                f"({part.short} shorter ones): pass a smaller --sequence_length"
+                f"{_remedy(part)}"
             )
     facts = _facts(config, name, loaded)
     train, validation = (list(zip(part.episodes, part.labels, strict=True)) for part in (loaded, held_out))
@@ -286,9 +286,17 @@ def _facts(config: TrainingConfig, name: str, loaded: _Loaded) -> dict[str, Any]
     if not loaded.episodes:
         raise ValueError(
             f"no episode of at least sequence_length={config.sequence_length} frames in {config.data_dir} "
-            f"({loaded.short} shorter ones): pass a smaller --sequence_length"
+            f"{_remedy(loaded)}"
         )
     return {"format": name, "too_short": loaded.short, "unreadable": loaded.faults}
+
+
+def _remedy(loaded: _Loaded) -> str:
+    """What is there instead of episodes, and what to do."""
+    if loaded.faults and not loaded.short:
+        return f"({loaded.faults} damaged records): mend the data, `visual-foresight data validate` names each fault"
+    damaged = f", {loaded.faults} damaged records" if loaded.faults else ""
+    return f"({loaded.short} shorter ones{damaged}): pass a smaller --sequence_length"
 
 
 def _require_both(num_train: int, num_validation: int, what: str, config: TrainingConfig) -> None:

@@ -177,9 +177,13 @@ class Bank:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 notes = json.loads(str(file["notes"]))
                 arrays = {name: file[name] for name in _ARRAYS}
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except KeyError as error:
             raise ValueError(
-                f"{path} is no bank ({type(error).__name__}: {error}); make it with --make_bank"
+                f"{path} is no bank but another kind of file, perhaps of episodes; make a bank with --make_bank"
+            ) from error
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(
+                f"{path} is no bank, or truncated or damaged ({error}); make it anew with --make_bank"
             ) from error
         if not isinstance(notes, dict) or notes.get("bank_format") != BANK_FORMAT:
             raise ValueError(f"{path}: not a bank of format {BANK_FORMAT}; make it anew with --make_bank")

@@ -237,7 +237,7 @@ class LearnedSimulator:
 
         Args:
             start: from `start`.
-            actions: [K, T, A], environment units.
+            actions: [K, T, A], environment units; imagined as they are, also beyond what the environment would clip.
             outputs: what is wanted; what is left out is None in the Rollout and is never copied out of the device.
                 "frames" (clipped to [0, 1]), "states", "pixel_distributions", "pixels" (expected positions).
             every: frames and maps are returned after each so many control steps; T is a multiple of it. States are

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from visual_foresight.benchmark.journal import Journal
+from visual_foresight.benchmark.journal import Journal, holds_rows
 
 IDENTITY = {"protocol": {"budget_steps": 30}, "settings": {"horizon": 15}}
 
@@ -18,6 +18,19 @@ def test_rows_come_back_in_order(tmp_path, make_row):
     assert journal.rows == rows == Journal(journal.path, IDENTITY).rows
     assert ("learned", "none", 2, 1) in journal
     assert ("learned", "none", 3, 0) not in journal
+
+
+def test_whether_there_are_rows_is_told_without_reading_them(tmp_path, make_row):
+    """Of no file, of another kind of file, of a journal that has just begun, and of one with an episode."""
+    path = tmp_path / "journal.jsonl"
+    assert not holds_rows(path)
+    path.write_text('{"row": "of something else"}\n')
+    assert not holds_rows(path)
+    path.unlink()
+    journal = Journal(path, IDENTITY)
+    assert not holds_rows(path)
+    journal.add(make_row(0))
+    assert holds_rows(path)
 
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path, make_row):

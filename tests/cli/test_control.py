@@ -37,6 +37,14 @@ def test_demo_writes_report_and_moving_pictures(command, tmp_path):
     assert "px to go" in answer.err
 
 
+def test_demo_keeps_the_results_of_plan(command, refused, tmp_path):
+    """Both write results.json."""
+    assert command("plan", "--tasks=1", "--method=zero", "--no_report", "--output", tmp_path).code == 0
+    before = (tmp_path / "results.json").read_bytes()
+    assert "holds a run of plan" in refused("demo", *ORACLE, "--output", tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
 def test_demo_reports_every_episode_as_json(command, tmp_path):
     """`--json` prints one object on standard output: successes, distances, times, files."""
     answer = command("demo", *ORACLE, "--episodes=2", "--json", "--output", tmp_path)

@@ -74,6 +74,30 @@ def test_other_settings_do_not_go_on(command, refused, tmp_path):
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["mine.png"]
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut in its first line"])
+def test_results_that_no_journal_accounts_for_are_kept(damage, command, refused, tmp_path):
+    """Those of a demo, or of a run whose journal was lost: they are replaced only on request."""
+    words = (*QUICK, "--episodes=1", "--method=zero", "--no_report", "--output", tmp_path)
+    assert command(*words).code == 0
+    before, journal = (tmp_path / "results.json").read_bytes(), tmp_path / "journal.jsonl"
+    if damage == "gone":
+        journal.unlink()
+    else:
+        journal.write_bytes(journal.read_bytes()[:100])
+    assert "holds results whose episodes are in no journal there" in refused(*words)
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert command(*words, "--overwrite").code == 0
+    assert command(*words).code == 0
+
+
+def test_progress_counts_what_was_done_before():
+    """Successes and episodes of a method."""
+    successes = {}
+    for success in (True, False, True):
+        plan.count_success(successes, {"method": "true", "success": success})
+    assert successes == {"true": [2, 3]}
+
+
 def test_workers_change_nothing(command, tmp_path):
     """Two processes, one process: the same rows but for times."""
     words = (*QUICK, "--episodes=2", "--method", "true", "random", "--no_report")

@@ -28,6 +28,15 @@ def test_inspect_prints_what_there_is(command, npz_folder, tmp_path):
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_inspect_writes_pictures_only(command, npz_folder, tmp_path):
+    """Another kind of file is not replaced by a picture."""
+    report = tmp_path / "report.html"
+    report.write_text("a report")
+    answer = command("data", "inspect", npz_folder, "--picture", report)
+    assert answer.code == 2 and "report.html must name a PNG file" in answer.err
+    assert report.read_text() == "a report"
+
+
 def test_inspect_as_json_holds_the_statistics(command, npz_folder):
     """--json is one JSON document with the same facts."""
     report = json.loads(command("data", "inspect", npz_folder, "--json", "--max_episodes", 2).out)

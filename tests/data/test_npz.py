@@ -14,6 +14,15 @@ from visual_foresight.formats import ShardWriter, read_episodes, write_episodes
 STORED = {"preprocess": "none"}
 
 
+def test_a_name_that_tells_no_format_is_refused(tmp_path):
+    """Whoever reads the file could not tell either."""
+    episode = Episode(np.zeros((2, 4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"episodes\.txt: name it \*\.npz or \*\.tfrecord, or say which with format="):
+        write_episodes(tmp_path / "episodes.txt", [episode])
+    assert not list(tmp_path.iterdir())
+    assert write_episodes(tmp_path / "episodes.txt", [episode], format="npz") == 1
+
+
 @st.composite
 def episodes(draw):
     """Any valid episode of a few small frames."""

@@ -119,6 +119,15 @@ def test_missing_files_are_named(saved, tmp_path):
         VideoPredictor.load(saved)
 
 
+def test_a_training_run_is_no_predictor_but_holds_one(saved):
+    """Its best one is named."""
+    run = saved.parent / "run"
+    run.mkdir()
+    saved.rename(run / "best")
+    with pytest.raises(FileNotFoundError, match=r"run is a training run: pass .*best$"):
+        VideoPredictor.load(run)
+
+
 def test_truncated_weights_are_refused(saved):
     """By their SHA-256, before anything reads them."""
     path = saved / "model.weights.h5"

@@ -241,6 +241,9 @@ def test_damaged_banks_are_refused(made, tmp_path):
     path.write_bytes(b"PK nonsense")
     with pytest.raises(ValueError, match="is no bank"):
         Bank.load(path)
+    np.savez(path, frames=np.zeros((2, 4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match="no bank but another kind of file, perhaps of episodes"):
+        Bank.load(path)
     np.savez(path, notes=np.array("[1]"), **{name: array for name, array in arrays.items() if name != "notes"})
     with pytest.raises(ValueError, match="not a bank of format 1"):
         Bank.load(path)

@@ -144,6 +144,9 @@ def test_resuming_names_every_difference_that_touches_a_weight():
 def test_a_run_may_be_made_longer_unless_something_is_scaled_to_its_length():
     saved = TrainingConfig()
     assert resume_differences(saved, dataclasses.replace(saved, num_iterations=5)) == []
+    spelled = dataclasses.replace(saved, data_dir=f"./{saved.data_dir}/")
+    assert resume_differences(saved, spelled) == []
+    assert len(resume_differences(saved, dataclasses.replace(saved, data_dir="elsewhere"))) == 1
     cosine = TrainingConfig(learning_rate_schedule="cosine")
     assert resume_differences(cosine, dataclasses.replace(cosine, num_iterations=5)) == ["num_iterations: 100000 -> 5"]
 

@@ -85,6 +85,14 @@ def test_a_damaged_record_is_named_or_passed_over(shards):
     assert data.train.num_episodes < 21 and data.facts["unreadable"] >= 1
 
 
+def test_data_that_are_all_damaged_are_said_to_be_so(shards):
+    """And not to be short."""
+    for shard in shards.iterdir():
+        shard.write_bytes(shard.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"damaged records\): mend the data"):
+        load_data(configure(shards, train_val_split=0.75, skip_bad=True))
+
+
 def test_images_alone_get_zeros_of_the_originals_sizes(shards):
     data = load_data(configure(shards, train_val_split=0.75, use_state=False))
     batch = data.train.batch(0)

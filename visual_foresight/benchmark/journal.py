@@ -10,6 +10,14 @@ from visual_foresight.benchmark.rows import row_key
 JOURNAL_VERSION = 1
 
 
+def holds_rows(path: Path) -> bool:
+    """Whether a file is there that begins as a journal does and has a line for an episode."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as lines:
+        return next(lines, b"").startswith(b'{"journal"') and any(line.startswith(b'{"row"') for line in lines)
+
+
 class Journal:
     """Episodes that are done, in a file of JSON lines.
 

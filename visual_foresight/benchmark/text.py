@@ -87,7 +87,8 @@ def shift_table(method: str, curve: Sequence[Figures]) -> str:
 
 def correlation_table(figures: Figures) -> str:
     """Return the rank correlation of the objective and its terms with the true remaining distance."""
-    rows = [[f"{figures['method']}, rank correlation", "mean", "95 %", "decisions"]]
+    world = "" if figures["shift"] == "none" else f", {figures['shift']}"
+    rows = [[f"{figures['method']}{world}, rank correlation", "mean", "95 %", "decisions"]]
     for name, one in figures["rank_correlation"].items():
         if one["value"] is None:
             rows.append([name, "-", "-", str(one["num_decisions"])])

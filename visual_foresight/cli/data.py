@@ -109,6 +109,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
     from visual_foresight.formats.inspection import summarise
 
+    if args.picture and args.picture.suffix.lower() != ".png":
+        raise ValueError(f"--picture {args.picture} must name a PNG file (*.png)")
     sheet: list[np.ndarray] = []
 
     with _progress("inspecting") as bar:

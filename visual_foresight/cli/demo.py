@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     control.check_settings(settings)
     control.check_gradients(settings, [args.simulator])
     check_output_folder(args.output)
+    if (Path(args.output) / "journal.jsonl").exists():
+        raise ValueError(f"--output {args.output} holds a run of plan, whose results would be replaced: choose another")
     tasks = control.choose_tasks(None, episodes=args.episodes, seed=args.seed, split=args.split)
     started = time.perf_counter()
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:

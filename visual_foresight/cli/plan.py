@@ -221,12 +221,17 @@ def open_journal(
 ) -> "Journal":
     """Return the journal of the folder, after making sure that this run belongs there."""
     from visual_foresight.benchmark.gallery import discard_pictures
-    from visual_foresight.benchmark.journal import Journal
+    from visual_foresight.benchmark.journal import Journal, holds_rows
     from visual_foresight.report import versions
 
     if args.overwrite:
         (folder / "journal.jsonl").unlink(missing_ok=True)
         discard_pictures(folder / "pictures")
+    elif (folder / "results.json").exists() and not holds_rows(folder / "journal.jsonl"):
+        raise ValueError(
+            f"{folder / 'results.json'} holds results whose episodes are in no journal there, and would be replaced: "
+            "choose another --output, or pass --overwrite"
+        )
     planning = {name: value for name, value in settings.table().items() if name not in ("seed", "steps")}
     software = {name: version for name, version in versions().items() if name not in ("platform", "processor")}
     identity = {"protocol": protocol, "settings": planning, "calibrate": args.calibrate, "versions": software}
@@ -274,20 +279,30 @@ def run_missing(work: "Work", jobs: Sequence["Job"], journal: "Journal", args: a
     """Run the episodes that the journal lacks, with a line of progress on standard error."""
     from tqdm import tqdm
 
+    from visual_foresight.benchmark.rows import row_key
     from visual_foresight.benchmark.runner import run_jobs
 
     missing = [job for job in jobs if job.key not in journal]
     if len(missing) < len(jobs):
         print(f"{len(jobs) - len(missing)} of {len(jobs)} episodes are in {journal.path} already", file=sys.stderr)
     successes: dict[str, list[int]] = {}
+    wanted = {job.key for job in jobs}
+    for row in journal.rows:
+        if row_key(row) in wanted:
+            count_success(successes, row)
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="episode", delay=QUIET_SECONDS) as bar:
         for row in run_jobs(work, missing, workers=args.workers):
             journal.add(row)
-            tally = successes.setdefault(row["method"], [0, 0])
-            tally[0] += bool(row.get("success"))
-            tally[1] += 1
+            count_success(successes, row)
             bar.update()
             bar.set_postfix_str(", ".join(f"{name} {won} of {all_}" for name, (won, all_) in successes.items()))
+
+
+def count_success(successes: dict[str, list[int]], row: Mapping[str, Any]) -> None:
+    """Add a row to the successes and episodes of its method."""
+    tally = successes.setdefault(row["method"], [0, 0])
+    tally[0] += bool(row.get("success"))
+    tally[1] += 1
 
 
 def write_results(

@@ -60,9 +60,7 @@ def run(args: argparse.Namespace) -> int:
     predictor = VideoPredictor.from_preset(args.preset)
     length = predictor.config.context_frames + args.steps
     windows = find_windows(args, predictor, length)
-    check_fit(
-        windows, predictor, args.data_dir or "VisualForesight/Push-v0, which --data_dir would replace", args.preset
-    )
+    check_fit(windows, predictor, args.data_dir or f"{args.env}, recorded for want of --data_dir", args.preset)
     folder = Path(args.output)
     predicted = predict_windows(predictor, windows)
     files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
@@ -143,7 +141,8 @@ def check_fit(windows: Sequence["Episode"], predictor: "VideoPredictor", data: s
         for name, (rows, wanted) in sizes.items():
             if rows is not None and config.use_state and rows.shape[1] != wanted:
                 raise ValueError(
-                    f"{preset} predicts from {name} of size {wanted}, those of {data} have {rows.shape[1]}"
+                    f"{preset} predicts from {name} of size {wanted}, those of {data} have {rows.shape[1]}: pass a "
+                    "predictor and --data_dir of one robot"
                 )
         if window.image_size != config.image_size:
             sides = ["x".join(map(str, size)) for size in (config.image_size, window.image_size)]

@@ -208,7 +208,7 @@ def write_episodes(
     Args:
         path: The file to write (`.npz`, `.tfrecord`); an existing one is replaced.
         episodes: The episodes; an iterator is read once, one episode in memory at a time.
-        format: "npz" or "push"; None means npz for a name that ends in `.npz`, else push.
+        format: "npz" or "push"; None means npz for a name that ends in `.npz`, push for one with `.tfrecord` in it.
         encoding: "png" (default), "jpeg", "original" or "raw" (the fastest to stream) for push, "deflate" (default) or
             "raw" for npz.
         quality: JPEG quality, 1 to 100.
@@ -216,7 +216,10 @@ def write_episodes(
     Raises:
         ValueError: An argument is wrong, there is no episode, or the format cannot hold one of them.
     """
-    format = format or ("npz" if Path(path).suffix == ".npz" else "push")
+    name = Path(path).name
+    if format is None and ".tfrecord" not in name and not name.endswith(".npz"):
+        raise ValueError(f"{path}: name it *.npz or *.tfrecord, or say which with format='npz' or format='push'")
+    format = format or ("npz" if name.endswith(".npz") else "push")
     with ShardWriter(path, format=format, encoding=encoding, quality=quality) as shard:
         for episode in episodes:
             shard.add(episode)

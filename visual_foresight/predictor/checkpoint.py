@@ -117,7 +117,9 @@ def read_description(directory: str | Path) -> dict[str, Any]:
     if not Path(directory).is_dir():
         raise FileNotFoundError(f"{directory} is no directory; a saved predictor is a directory with {CONFIG_FILE}")
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; a saved predictor is {CONFIG_FILE} and {WEIGHTS_FILE}")
+        best = Path(directory) / "best"
+        hint = f"; {directory} is a training run: pass {best}" if (best / CONFIG_FILE).is_file() else ""
+        raise FileNotFoundError(f"{path} is missing; a saved predictor is {CONFIG_FILE} and {WEIGHTS_FILE}{hint}")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
