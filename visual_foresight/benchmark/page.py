@@ -69,20 +69,28 @@ def _heading(results: Figures) -> str:
 
 def _methods(figures: Sequence[Figures]) -> str:
     names = ["method", "n", "within 3 px", "95 %", "at any time", "within 4 px", "final distance [px]", "gained [px]"]
-    names += ["final [cm]", "decisions/s", "p50 [s]", "p95 [s]", "max [s]", "missed"]
-    rows = []
+    names += ["final [cm]"]
+    rows, times = [], []
     for one in figures:
         row = [_name(one), str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
-        row += [f"{_rate(one[kind])} ({_interval(one[kind])})" for kind in ("success_any_time", "success_4px")]
+        row += [f"{_rate(one[kind])} ({_short_interval(one[kind])})" for kind in ("success_any_time", "success_4px")]
         row += [_mean(one, kind) for kind in ("final_distance_px", "improvement_px", "final_distance_cm")]
-        times = one.get("decisions")
-        row += ["-"] * 5 if times is None else _times(times)
         rows.append(row)
+        if "decisions" in one:
+            times.append([_name(one), *_times(one["decisions"])])
     meanings = "".join(
         f"<li><b>{escape(name)}</b>: {escape(METHODS[name])}</li>"
         for name in dict.fromkeys(one["method"] for one in figures)
     )
-    return f"<h2>Methods</h2>{html_table(names, rows)}<ul class='soft'>{meanings}</ul>"
+    tables = html_table(names, rows)
+    if times:
+        tables += html_table(["method", "decisions/s", "p50 [s]", "p95 [s]", "max [s]", "missed deadlines"], times)
+    return f"<h2>Methods</h2><div class='tight'>{tables}</div><ul class='soft'>{meanings}</ul>"
+
+
+def _short_interval(share: Figures) -> str:
+    low, high = share["interval_95"]
+    return f"{100 * low:.0f} to {100 * high:.0f}"
 
 
 def _times(times: Figures) -> list[str]:
