@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -246,7 +247,7 @@ class TaskSet:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"no task set at {path}; shipped sets: {', '.join(shipped_task_sets())}")
+            raise FileNotFoundError(f"no task set at {path}; {_known_sets(path.name)}")
         try:
             record = json.loads(path.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -280,7 +281,7 @@ class TaskSet:
             ValueError: unknown name.
         """
         if name not in shipped_task_sets():
-            raise ValueError(f"unknown task set {name!r}; shipped sets: {', '.join(shipped_task_sets())}")
+            raise ValueError(f"unknown task set {name!r}; {_known_sets(name)}")
         return cls.load(_SHIPPED / f"{name}.json")
 
     def _content(self) -> dict[str, Any]:
@@ -298,3 +299,9 @@ _SHIPPED = Path(__file__).parent / "tasks"
 def shipped_task_sets() -> list[str]:
     """Names of the sets that come with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
+
+
+def _known_sets(name: str) -> str:
+    near = difflib.get_close_matches(name, shipped_task_sets(), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"shipped sets: {', '.join(shipped_task_sets())}{hint}"

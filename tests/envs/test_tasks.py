@@ -85,6 +85,8 @@ def test_shipped_sets_load_and_their_scenes_stand():
         for task in TaskSet.shipped(name):
             item = task.scene().objects[task.object_index]
             assert 9.99 <= task.pixel_distance(item.position, item.height) <= 20.01
+    with pytest.raises(ValueError, match="unknown task set 'push-sen-v1'.*did you mean 'push-seen-v1'"):
+        TaskSet.shipped("push-sen-v1")
     with pytest.raises(ValueError, match="unknown task set 'demo'"):
         TaskSet.shipped("demo")
 

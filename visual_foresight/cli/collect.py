@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report))
         return 0
-    print(f"{report['episodes']} episodes in {report['directory']} ({report['new_episodes']} new)")
+    print(f"{report['episodes']} episodes in {report['directory']} ({report['new_episodes']} recorded now)")
     print(
         f"{report['episodes_per_second']:.1f} episodes/s, {report['workers']} workers, "
         f"{report['cores_busy']:.0%} of their cores busy"
