@@ -67,7 +67,7 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
 
 
 def finish(path):
-    time.sleep(5.0)
+    time.sleep(60.0)  # never slept to its end, but where the pool waits: so that the test then fails and does not hang
     Path(path).touch()
 
 
