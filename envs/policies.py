@@ -6,7 +6,6 @@ environment's.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ import numpy as np
 
 from visual_foresight.envs.arm import STEP_METRES
 from visual_foresight.envs.scene import TIP_LIMIT, TIP_RADIUS, Scene
+from visual_foresight.wording import did_you_mean
 
 
 class Policy(Protocol):
@@ -293,8 +293,7 @@ def parse_policy(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if name not in POLICIES:
-            near = difflib.get_close_matches(name, POLICIES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, POLICIES)
             raise ValueError(f"unknown policy {name!r} in {text!r}; known policies: {', '.join(POLICIES)}{hint}")
         if name in weights:
             raise ValueError(f"policy {name!r} appears twice in {text!r}")

@@ -19,7 +19,6 @@ the camera of its data is known, `plan` brings the pictures there (`planners.Rec
 from __future__ import annotations
 
 import colorsys
-import difflib
 import hashlib
 import json
 import math
@@ -30,6 +29,7 @@ import numpy as np
 
 from visual_foresight.envs.camera import Camera
 from visual_foresight.envs.scene import MAX_OBJECTS, Scene, SceneObject, add_object
+from visual_foresight.wording import did_you_mean
 
 if TYPE_CHECKING:
     from visual_foresight.envs.renderer import Lighting
@@ -123,8 +123,7 @@ class AppliedShift:
         if not self.name and not self.strength:
             return
         if self.name not in SHIFTS:
-            near = difflib.get_close_matches(self.name, SHIFTS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(self.name, SHIFTS)
             raise ValueError(f"unknown shift {self.name!r}; known shifts: {', '.join(SHIFTS)}{hint}")
         shift, strength = SHIFTS[self.name], float(self.strength)
         if not (math.isfinite(strength) and shift.low <= strength <= shift.high):

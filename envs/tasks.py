@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -25,6 +24,7 @@ from visual_foresight.envs.scene import (
     check_split,
     sample_scene,
 )
+from visual_foresight.wording import did_you_mean
 
 TASK_SET_VERSION = 1
 SUCCESS_PIXELS = 3.0  # [px] at 64 x 64
@@ -302,6 +302,4 @@ def shipped_task_sets() -> list[str]:
 
 
 def _known_sets(name: str) -> str:
-    near = difflib.get_close_matches(name, shipped_task_sets(), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"shipped sets: {', '.join(shipped_task_sets())}{hint}"
+    return f"shipped sets: {', '.join(shipped_task_sets())}{did_you_mean(name, shipped_task_sets())}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from visual_foresight.wording import did_you_mean
 
 ORIGINAL = "the original's flags"
 NETWORK = "network"
@@ -163,8 +164,7 @@ class TrainingConfig:
             raise ValueError(f"a training configuration is a JSON object, got {type(values).__name__}")
         names = {item.name for item in dataclasses.fields(cls)}
         for name in sorted(set(values) - names):
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, names)
             raise ValueError(f"unknown field {name!r} in the training configuration{hint}")
         return cls(**values)
 
@@ -238,8 +238,7 @@ def _check_choices(config: TrainingConfig) -> None:
         value = getattr(config, name)
         given = value.upper() if name == "model" else value
         if given not in allowed:
-            near = difflib.get_close_matches(given, allowed, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(given, allowed)
             raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}{hint}")
 
 

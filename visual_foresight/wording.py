@@ -1,5 +1,6 @@
 """How figures and facts are said to a person: counts, distances, settings, columns of a table."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,3 +50,9 @@ def aligned(rows: Sequence[Sequence[str]], *, left: Iterable[int] = (0,)) -> str
         ).rstrip()
         for row in rows
     )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a refusal of an unknown name ends with: "; did you mean 'cem'?", or nothing where no name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
 from visual_foresight.cli import QUIET_SECONDS, control
+from visual_foresight.wording import did_you_mean
 
 if TYPE_CHECKING:
     from visual_foresight.benchmark.journal import Journal
@@ -188,15 +189,12 @@ def check_environment(environment_id: str) -> None:
     Raises:
         ValueError: says which id was meant.
     """
-    import difflib
-
     import gymnasium
 
     import visual_foresight  # noqa: F401  registers the environments
 
     if environment_id not in gymnasium.registry:
-        near = difflib.get_close_matches(environment_id, list(gymnasium.registry), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(environment_id, list(gymnasium.registry))
         raise ValueError(f"unknown environment {environment_id!r}{hint}")
     if not environment_id.startswith("VisualForesight/Push"):
         raise ValueError(f"{environment_id} has no pushing tasks; use {control.DEFAULT_ENVIRONMENT}")

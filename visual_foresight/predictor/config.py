@@ -1,11 +1,12 @@
 """What a predictor is made of: one frozen record that chooses backbone, transformation and sizes."""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from visual_foresight.wording import did_you_mean
 
 TRANSFORMATIONS = ("cdna", "dna", "stp")
 BACKBONE_NAMES = ("seed", "fast")
@@ -196,6 +197,5 @@ def _check_factor(field: str, value: Any) -> None:
 
 
 def _nearest(name: str, valid: list[str] | tuple[str, ...]) -> str:
-    nearest = difflib.get_close_matches(str(name), valid, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    hint = did_you_mean(str(name), valid)
     return f"; valid names are {', '.join(valid)}{hint}"

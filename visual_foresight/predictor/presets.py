@@ -1,10 +1,10 @@
 """Predictors by name: those that ship in the package, directories, and repositories of the Hugging Face hub."""
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight.predictor.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_predictor
+from visual_foresight.wording import did_you_mean
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
@@ -51,8 +51,7 @@ def preset_directory(preset: str | Path) -> Path:
     if isinstance(preset, Path) or "/" in text or "\\" in text:
         raise FileNotFoundError(f"{preset} is no directory, so there is no predictor to load")
     valid = ", ".join(presets) or "none in this installation"
-    nearest = difflib.get_close_matches(text, presets, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    hint = did_you_mean(text, presets)
     raise ValueError(
         f"unknown preset {text!r}; valid names are: {valid}{hint} "
         "(the path of a saved predictor or hf://organisation/name work too)"
