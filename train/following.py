@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from visual_foresight.predictor.fusing import fuse
 from visual_foresight.unrolling import mean_places
 
 # The patch: every second pixel of a square, weighed by a Gaussian as wide as a small object.
@@ -57,14 +58,15 @@ def map_scores(frames: Any, points: Any, maps: Any) -> Any:
     """
     weight = ops.cast(points[..., 0] >= 0, "float32")
     places, means = points, points
+    blurred = [[_blurred(frame, blur) for frame in ops.unstack(frames, axis=1)] for blur in _BLURS]
     scores = []
-    for step in range(maps.shape[1]):
-        guessed = mean_places(maps[:, step])
+    for step, each in enumerate(ops.unstack(maps, axis=1)):  # the gradient of slices would be whole arrays
+        guessed = mean_places(each)
         guess = places + guessed - means
-        found, doubt, texture = register(frames[:, step], frames[:, step + 1], places, guess)
+        found, doubt, texture = _register([(series[step], series[step + 1]) for series in blurred], places, guess)
         weight = ops.where(believed(found, guess, doubt, texture), weight, 0.0)
         total = ops.mean(ops.sum(weight, axis=1))
-        scores.append(ops.sum(weight * ranked_scores(maps[:, step], found), axis=1) / (total + 1e-3))
+        scores.append(ops.sum(weight * ranked_scores(each, found), axis=1) / (total + 1e-3))
         places, means = found, guessed
     return ops.stack(scores, axis=1)
 
@@ -109,25 +111,37 @@ def register(before: Any, after: Any, points: Any, guesses: Any) -> tuple[Any, A
         texture [B, P], how firmly the patch holds its place in the direction in which it does so least). No
         gradient flows through any of them.
     """
-    before, after, points, guesses = (ops.stop_gradient(value) for value in (before, after, points, guesses))
-    offsets = ops.convert_to_tensor(_offsets())
-    weights = ops.convert_to_tensor(np.exp(-0.5 * np.sum(_offsets() ** 2, axis=-1) / _WIDTH**2))  # [N]
-    shift, angle = guesses - points, ops.zeros_like(points[..., :1])
+    pairs = [(_blurred(before, blur), _blurred(after, blur)) for blur in _BLURS]
+    return _register(pairs, points, guesses)
+
+
+def _register(pairs: list[tuple[Any, Any]], points: Any, guesses: Any) -> tuple[Any, Any, Any]:
+    """As `register`, with the two frames under each of the blurs."""
+    points, shift = ops.stop_gradient(points), ops.stop_gradient(guesses - points)
+    angle = ops.zeros_like(points[..., :1])
     doubt = texture = None
-    for blur in _BLURS:
-        patch = _around(_blurred(before, blur), points[:, :, None] + offsets)
-        table = _with_slopes(_blurred(after, blur))
-        for _ in range(_ITERATIONS):
-            residual, slopes, turned = _compare(table, patch, points + shift, angle, offsets)
-            step = _step(residual, slopes, turned, weights)
-            length = ops.sqrt(ops.sum(ops.square(step[..., :2]), axis=-1, keepdims=True) + 1e-12)
-            step = step * ops.minimum(1.0, _LONGEST_STEP / length)
-            shift, angle = shift - step[..., :2], angle - step[..., 2:]
-        residual, slopes, _ = _compare(table, patch, points + shift, angle, offsets)
-        strange = ops.sum(ops.square(residual), axis=-1) / _RESIDUAL**2
-        doubt = ops.sum(weights * strange / (1 + strange), axis=-1) / ops.sum(weights)
-        texture = _weakest(slopes, weights)
-    return tuple(ops.stop_gradient(value) for value in (points + shift, doubt, texture))
+    for before, after in pairs:
+        values = _fit(ops.stop_gradient(before), ops.stop_gradient(after), points, shift, angle)
+        shift, angle, doubt, texture = (ops.stop_gradient(value) for value in values)
+    return points + shift, doubt, texture
+
+
+@fuse
+def _fit(before: Any, after: Any, points: Any, shift: Any, angle: Any) -> tuple[Any, Any, Any, Any]:
+    """Shift [B, P, 2] and angle [B, P, 1] in some Gauss-Newton steps; then doubt and texture [B, P]."""
+    offsets = _offsets()
+    nearness = np.exp(-0.5 * np.sum(offsets**2, axis=-1) / _WIDTH**2)  # [N]
+    patch = _around(before, points[:, :, None] + offsets)
+    table = _with_slopes(after)
+    for _ in range(_ITERATIONS):
+        residual, slopes, strange = _compare(table, patch, points + shift, angle, offsets)
+        step = _step(residual, slopes, nearness / ops.square(1 + strange))
+        length = ops.sqrt(ops.sum(ops.square(step[..., :2]), axis=-1, keepdims=True) + 1e-12)
+        step = step * ops.minimum(1.0, _LONGEST_STEP / length)
+        shift, angle = shift - step[..., :2], angle - step[..., 2:]
+    _, slopes, strange = _compare(table, patch, points + shift, angle, offsets)
+    doubt = ops.sum(nearness * strange / (1 + strange), axis=-1) / nearness.sum()
+    return shift, angle, doubt, _weakest(slopes, nearness / nearness.sum())
 
 
 def _offsets() -> np.ndarray:
@@ -146,34 +160,27 @@ def _around(images: Any, places: Any) -> Any:
 def _sample(images: Any, points: Any) -> Any:
     """Colours between pixels, bilinear; outside an image its rim goes on.
 
-    Unlike `predictor.glimpse.sample`, which reads each picture once, by a table of neighbours: one table serves all
-    iterations of a registration.
-
     Args:
-        images: [B, H, W, C], or [1, H, W, C] beside more sets of points than one.
+        images: [B, H, W, C], of 2 rows and columns at least.
         points: [B, N, 2] (row, column) in pixels.
 
     Returns:
-        [B, N, C] of the images' type. No gradient flows to the images.
+        [B, N, C] of the images' type.
     """
-    images = ops.stop_gradient(images)
     height, width, channels = images.shape[1:]
-    right = ops.concatenate([images[:, :, 1:], images[:, :, -1:]], axis=2)
-    both = ops.concatenate([images, right], axis=-1)
-    below = ops.concatenate([both[:, 1:], both[:, -1:]], axis=1)
-    # The four pixels around a point lie together in memory: one look-up instead of four.
-    table = ops.reshape(ops.concatenate([both, below], axis=-1), (-1, 4 * channels))
-    last = ops.convert_to_tensor(np.array([height - 1, width - 1], np.float32))
+    pixels = ops.reshape(images, (-1, channels))
+    last = np.array([height - 1, width - 1], np.float32)
     points = ops.clip(points, 0.0, last)
-    first = ops.floor(ops.stop_gradient(points))
+    first = ops.minimum(ops.floor(points), last - 1)
     index = ops.cast(first[..., 0] * width + first[..., 1], "int32")  # [B, N]
-    if images.shape[0] != 1:
-        index = index + ops.arange(ops.shape(images)[0], dtype="int32")[:, None] * (height * width)
-    values = ops.take(table, index, axis=0)  # [B, N, 4C]
-    part = ops.cast(points - first, images.dtype)
+    index = index + ops.arange(ops.shape(images)[0], dtype="int32")[:, None] * (height * width)
+    part = points - first
     down, across = part[..., :1], part[..., 1:]
-    upper = values[..., :channels] * (1 - across) + values[..., channels : 2 * channels] * across
-    lower = values[..., 2 * channels : 3 * channels] * (1 - across) + values[..., 3 * channels :] * across
+    # Four look-ups: a table of the four pixels around each pixel would be read seldom, and written whole.
+    upper, lower = (
+        ops.take(pixels, index + below, axis=0) * (1 - across) + ops.take(pixels, index + below + 1, axis=0) * across
+        for below in (0, width)
+    )
     return upper * (1 - down) + lower * down
 
 
@@ -195,36 +202,43 @@ def _with_slopes(images: Any) -> Any:
     return ops.concatenate([images, down, across], axis=-1)
 
 
-def _compare(table: Any, patch: Any, middle: Any, angle: Any, offsets: Any) -> tuple[Any, Any, Any]:
-    """Differences [B, P, N, C], slopes [B, P, N, C, 2] and the turned offsets [B, P, N, 2]."""
+def _compare(table: Any, patch: Any, middle: Any, angle: Any, offsets: np.ndarray) -> tuple[Any, tuple, Any]:
+    """Differences [B, P, N, C], slopes of rows, columns and angle (each so), and strangeness [B, P, N]."""
     cosine, sine = ops.cos(angle), ops.sin(angle)
     row, column = offsets[:, 0], offsets[:, 1]
-    turned = ops.stack([cosine * row - sine * column, sine * row + cosine * column], axis=-1)
-    found = _around(table, middle[:, :, None] + turned)
-    colours = patch.shape[-1]
-    slopes = ops.stack([found[..., colours : 2 * colours], found[..., 2 * colours :]], axis=-1)
-    return found[..., :colours] - patch, slopes, turned
+    down, across = cosine * row - sine * column, sine * row + cosine * column
+    found = _around(table, middle[:, :, None] + ops.stack([down, across], axis=-1))
+    colours, by_row, by_column = ops.split(found, 3, axis=-1)
+    residual = colours - patch
+    turn = by_column * down[..., None] - by_row * across[..., None]
+    return residual, (by_row, by_column, turn), ops.sum(ops.square(residual), axis=-1) / _RESIDUAL**2
 
 
-def _step(residual: Any, slopes: Any, turned: Any, weights: Any) -> Any:
+def _step(residual: Any, slopes: tuple, weights: Any) -> Any:
     """[B, P, 3]: one Gauss-Newton step of rows, columns and angle."""
-    strange = ops.sum(ops.square(residual), axis=-1) / _RESIDUAL**2
-    weights = weights / ops.square(1 + strange)  # [B, P, N]
-    turn = slopes[..., 1] * turned[..., None, 0] - slopes[..., 0] * turned[..., None, 1]
-    slopes = ops.concatenate([slopes, turn[..., None]], axis=-1)  # [B, P, N, C, 3]
-    weighted = weights[..., None, None] * slopes
-    curvature = ops.einsum("bpnci,bpncj->bpij", weighted, slopes)
-    slope = ops.einsum("bpnci,bpnc->bpi", weighted, residual)
-    return _solve(curvature, slope)
+
+    def total(first: Any, second: Any) -> Any:
+        return ops.sum(weights[..., None] * first * second, axis=(2, 3))
+
+    entries = [total(slopes[row], slopes[column]) for row, column in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
+    return _solve(entries, [total(slope, residual) for slope in slopes])
 
 
-def _solve(matrix: Any, vector: Any) -> Any:
-    """Solve symmetric 3x3 systems [..., 3, 3] with a small ridge, by Cramer's rule."""
-    a, b, c = (matrix[..., index, index] + _RIDGE for index in range(3))
-    d, e, f = matrix[..., 0, 1], matrix[..., 0, 2], matrix[..., 1, 2]
+def _solve(matrix: list[Any], vector: list[Any]) -> Any:
+    """Solve symmetric 3x3 systems with a small ridge, by Cramer's rule.
+
+    Args:
+        matrix: the diagonal, then the entries (0, 1), (0, 2) and (1, 2), [...] each.
+        vector: three times [...].
+
+    Returns:
+        [..., 3].
+    """
+    a, b, c = (entry + _RIDGE for entry in matrix[:3])
+    d, e, f = matrix[3:]
     minors = [b * c - f * f, e * f - d * c, d * f - b * e, a * c - e * e, d * e - a * f, a * b - d * d]
     determinant = a * minors[0] + d * minors[1] + e * minors[2]
-    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
+    x, y, z = vector
     solution = ops.stack(
         [
             minors[0] * x + minors[1] * y + minors[2] * z,
@@ -236,9 +250,10 @@ def _solve(matrix: Any, vector: Any) -> Any:
     return solution / determinant[..., None]
 
 
-def _weakest(slopes: Any, weights: Any) -> Any:
+def _weakest(slopes: tuple, weights: np.ndarray) -> Any:
     """[B, P]: smaller eigenvalue of the mean of slopes' products (Shi and Tomasi 1994, "Good features to track")."""
-    weighted = (weights / ops.sum(weights))[:, None, None] * slopes
-    products = ops.einsum("bpnci,bpncj->bpij", weighted, slopes)
-    first, second, both = products[..., 0, 0], products[..., 1, 1], products[..., 0, 1]
+    first, second, both = (
+        ops.sum(weights[:, None] * slopes[row] * slopes[column], axis=(2, 3))
+        for row, column in ((0, 0), (1, 1), (0, 1))
+    )
     return (first + second) / 2 - ops.sqrt(ops.square(first - second) / 4 + ops.square(both))

@@ -106,8 +106,9 @@ class TrainingModel(keras.Model):
         if points is not None:
             sequence["maps"] = following.point_maps(points, *frames.shape[2:4])
         predicted = self.predictor(sequence, ground_truth_mask=mask, training=training)
-        images = ops.cast(predicted["frames"][:, now:], "float32")
-        errors = self._errors(frames, states, images, predicted["states"][:, now:])
+        # Slices of everything have gradients, too.
+        images, guesses = (predicted[name][:, now:] if now else predicted[name] for name in ("frames", "states"))
+        errors = self._errors(frames, states, ops.cast(images, "float32"), guesses)
         if points is not None:
             scores = following.map_scores(frames[:, now:], points, predicted["maps"])
             errors["weighted"] = errors["weighted"] + self._follow_weight * scores

@@ -263,10 +263,11 @@ def mean_places(maps: Any, scale: int = 1) -> Any:
     """Mean places [K, P, 2] of maps [K, H, W, P], (row, column) in pixels; map pixels stand for `scale` of them."""
     from keras import ops
 
+    height, width, count = maps.shape[1:]
     # A coarse pixel lies in the middle of those that it stands for.
-    rows, columns = (scale * (ops.arange(size, dtype="float32") + 0.5) - 0.5 for size in maps.shape[1:3])
-    row = ops.einsum("khwp,h->kp", maps, rows)
-    return ops.stack([row, ops.einsum("khwp,w->kp", maps, columns)], axis=-1)
+    places = scale * (np.stack(np.mgrid[:height, :width], axis=-1).astype(np.float32) + 0.5) - 0.5
+    table = ops.convert_to_tensor(places.reshape(1, -1, 2), maps.dtype)
+    return ops.matmul(ops.transpose(ops.reshape(maps, (-1, height * width, count)), (0, 2, 1)), table)
 
 
 def by_candidate(series: dict[str, Any], xp: Any, height: int) -> dict[str, Any]:

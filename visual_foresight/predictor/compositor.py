@@ -13,6 +13,7 @@ from keras import ops
 from visual_foresight.predictor import separable, tapped, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.fusing import fuse_with_gradient
 from visual_foresight.predictor.transformations import Style
 
 # A map whose whole mass has left the picture keeps its last place instead of becoming 0/0.
@@ -167,6 +168,7 @@ def _compose(
     return frame, maps
 
 
+@fuse_with_gradient
 def normalise_maps(maps: Any, previous: Any) -> Any:
     """Scale maps [B, H, W, P] to sum 1 over H and W; one that lost all its mass becomes its `previous` self.
 
@@ -175,4 +177,6 @@ def normalise_maps(maps: Any, previous: Any) -> Any:
     maps = ops.relu(maps)
     mass = ops.sum(maps, axis=(1, 2), keepdims=True)
     kept = mass > SMALLEST_MASS
-    return ops.where(kept, maps / ops.where(kept, mass, 1.0), previous)
+    scaled = maps / ops.where(kept, mass, 1.0)
+    # A sum and not a choice: the gradient of a choice between pictures is slow.
+    return scaled * ops.cast(kept, maps.dtype) + previous * ops.cast(ops.logical_not(kept), maps.dtype)

@@ -144,10 +144,12 @@ def compose(
     moved = move_rows(
         *moves, images[0] if len(images) == 1 else ops.concatenate(images, axis=2), padding, shares.dtype, scale
     )
-    return (
-        None if rows is None else _by_rows(_blend_colours(shares, moved, *rows)),
-        _by_rows(_blend_maps(shares, moved, *map_rows)) if map_rows else None,
-    )
+    if rows is None:
+        return None, _by_rows(_blend_maps(shares, moved, *map_rows))
+    if not map_rows:
+        return _by_rows(_blend_colours(shares, moved, *rows)), None
+    colours, blended = _blend(shares, moved, *rows, *map_rows)
+    return _by_rows(colours), _by_rows(blended)
 
 
 def coarse_frames(frames: Any) -> Any:
@@ -239,44 +241,93 @@ def _colours(shares: Any, moved: Any, previous: Any, first: Any, painted: Any) -
     return total
 
 
-def _colours_gradient(shares: Any, moved: Any, previous: Any, first: Any, painted: Any, upstream: Any) -> list[Any]:
-    """Gradients of `_colours`, written so that each is one short loop.
-
-    The derived gradient pads every slice back to its whole tensor and adds them: eight times as slow.
-    """
-    first_moved = shares.shape[1] - moved.shape[1]
-
-    def dot(layer: Any) -> Any:  # [B, H, W]: what the layer's share is charged
-        colours = (upstream[:, :, colour] * ops.cast(layer[:, :, colour], "float32") for colour in range(3))
-        return sum(colours)
-
-    palette = [painted[:, :, 3 * index : 3 * index + 3] for index in range(painted.shape[2] // 3)]
-    charged = [previous, first, *palette, *(moved[:, index] for index in range(moved.shape[1]))]
-    to_shares = ops.stack([ops.cast(dot(layer), shares.dtype) for layer in charged], axis=1)
-    carried = [_share(shares, index) * upstream for index in range(shares.shape[1])]  # [B, H, 3, W] each
-    to_moved = ops.stack([ops.cast(value, moved.dtype) for value in carried[first_moved:]], axis=1)
-    maps = moved.shape[3] - 3  # moved beside the colours, and not read here
-    to_moved = ops.pad(to_moved, ((0, 0), (0, 0), (0, 0), (0, maps), (0, 0))) if maps else to_moved
-    spread = [axis for axis in (0, 1, 3) if painted.shape[axis] == 1]
-    to_painted = [ops.sum(value, axis=spread, keepdims=True) if spread else value for value in carried[2:first_moved]]
-    to_frames = [
-        ops.sum(value, axis=0, keepdims=True) if frame.shape[0] == 1 else value
-        for frame, value in zip((previous, first), carried, strict=False)
-    ]
-    return [to_shares, to_moved, *to_frames, ops.concatenate(to_painted, axis=2)]
-
-
-_blend_colours = fuse_with_gradient(_colours, _colours_gradient)
-
-
-@fuse_with_gradient
-def _blend_maps(shares: Any, moved: Any, maps: Any, first_maps: Any) -> Any:
+def _maps(shares: Any, moved: Any, maps: Any, first_maps: Any) -> Any:
     """Maps [B, H, P, W]. A painted pixel shows what nothing came to: its share of the last map is given up.
 
     What lay there went elsewhere, or is hidden. Left where it was, the map of a pushed object trails behind it.
     """
     channels = slice(moved.shape[3] - maps.shape[2], None)  # behind the colours, if these were moved
     return _moved_sum(shares, moved, channels) + _share(shares, 0) * maps + _share(shares, 1) * first_maps
+
+
+def _both(shares: Any, moved: Any, previous: Any, first: Any, painted: Any, maps: Any, first_maps: Any) -> Any:
+    """Colours and maps."""
+    return _colours(shares, moved, previous, first, painted), _maps(shares, moved, maps, first_maps)
+
+
+# The derived gradients pad every slice back to its whole tensor and add them: eight times as slow. Written out, each
+# is one short loop.
+
+
+def _gradient(shares: Any, moved: Any, previous: Any, first: Any, painted: list[Any], upstream: Any) -> list[Any]:
+    """Gradients of the sum of all layers, [B, H, C, W] from above; colours are the first channels.
+
+    Args:
+        shares: [B, L, H, W].
+        moved: [B, M, H, C, W].
+        previous: [B, H, C, W] or [1, H, C, W], as `first`.
+        first: the first frame and its maps.
+        painted: what is painted, [B, H, 3, W] or [1, 1, 3, 1] each; other channels have no such layers.
+        upstream: [B, H, C, W] float32.
+
+    Returns:
+        To shares, moved, previous and first, and to each painted layer.
+    """
+    count, first_moved = shares.shape[1], shares.shape[1] - moved.shape[1]
+
+    def dot(layer: Any) -> Any:  # [B, H, W]: what the layer's share is charged
+        return sum(upstream[:, :, each] * ops.cast(layer[:, :, each], "float32") for each in range(layer.shape[2]))
+
+    layers = [previous, first, *painted, *(moved[:, index] for index in range(moved.shape[1]))]
+    charged = [ops.cast(dot(layer), shares.dtype) for layer in layers]
+    if not painted:  # layers that nobody sees
+        charged[2:2] = [ops.zeros_like(charged[0])] * (first_moved - 2)
+    carried = [_share(shares, index) * upstream for index in (0, 1, *range(first_moved, count))]  # [B, H, C, W] each
+    to_painted = [
+        _summed_like(layer, _share(shares, 2 + index) * upstream[:, :, :3]) for index, layer in enumerate(painted)
+    ]
+    to_known = [_summed_like(layer, value) for layer, value in zip((previous, first), carried, strict=False)]
+    to_moved = ops.stack([ops.cast(value, moved.dtype) for value in carried[2:]], axis=1)
+    return [ops.stack(charged, axis=1), to_moved, *to_known, *to_painted]
+
+
+def _summed_like(layer: Any, gradient: Any) -> Any:
+    """The gradient of a layer that stood for all of an axis."""
+    axes = [axis for axis in (0, 1, 3) if layer.shape[axis] == 1]
+    return ops.sum(gradient, axis=axes, keepdims=True) if axes else gradient
+
+
+def _palette(painted: Any) -> list[Any]:
+    return [painted[:, :, 3 * index : 3 * index + 3] for index in range(painted.shape[2] // 3)]
+
+
+def _colours_gradient(shares: Any, moved: Any, previous: Any, first: Any, painted: Any, upstream: Any) -> list[Any]:
+    maps = moved.shape[3] - 3  # moved beside the colours, and not read here
+    to_shares, to_moved, *to_known = _gradient(shares, moved[:, :, :, :3], previous, first, _palette(painted), upstream)
+    to_moved = ops.pad(to_moved, ((0, 0), (0, 0), (0, 0), (0, maps), (0, 0))) if maps else to_moved
+    return [to_shares, to_moved, *to_known[:2], ops.concatenate(to_known[2:], axis=2)]
+
+
+def _maps_gradient(shares: Any, moved: Any, maps: Any, first_maps: Any, upstream: Any) -> list[Any]:
+    colours = moved.shape[3] - maps.shape[2]  # moved beside the maps, and not read here
+    to_shares, to_moved, *to_maps = _gradient(shares, moved[:, :, :, colours:], maps, first_maps, [], upstream)
+    to_moved = ops.pad(to_moved, ((0, 0), (0, 0), (0, 0), (colours, 0), (0, 0))) if colours else to_moved
+    return [to_shares, to_moved, *to_maps]
+
+
+def _both_gradient(*tensors: Any) -> list[Any]:
+    shares, moved, previous, first, painted, maps, first_maps, *upstream = tensors
+    joined = (ops.concatenate(pair, axis=2) for pair in ((previous, maps), (first, first_maps), upstream))
+    frames, firsts, charged = joined
+    to_shares, to_moved, *to_known = _gradient(shares, moved, frames, firsts, _palette(painted), charged)
+    to_frames = [value[:, :, :3] for value in to_known[:2]]
+    to_maps = [value[:, :, 3:] for value in to_known[:2]]
+    return [to_shares, to_moved, *to_frames, ops.concatenate(to_known[2:], axis=2), *to_maps]
+
+
+_blend_colours = fuse_with_gradient(_colours, _colours_gradient)
+_blend_maps = fuse_with_gradient(_maps, _maps_gradient)
+_blend = fuse_with_gradient(_both, _both_gradient)
 
 
 def blend_rows(moves: tuple[Any, Any], masks: Any, images: Any, padding: str, dtype: Any) -> Any:
