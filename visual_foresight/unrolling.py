@@ -265,8 +265,8 @@ def mean_places(maps: Any, scale: int = 1) -> Any:
 
     height, width, count = maps.shape[1:]
     # A coarse pixel lies in the middle of those that it stands for.
-    places = scale * (np.stack(np.mgrid[:height, :width], axis=-1).astype(np.float32) + 0.5) - 0.5
-    table = ops.convert_to_tensor(places.reshape(1, -1, 2), maps.dtype)
+    places = scale * (np.mgrid[:height, :width].reshape(2, -1).T.astype(np.float32) + 0.5) - 0.5
+    table = ops.convert_to_tensor(places[None], maps.dtype)
     return ops.matmul(ops.transpose(ops.reshape(maps, (-1, height * width, count)), (0, 2, 1)), table)
 
 
