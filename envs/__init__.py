@@ -12,6 +12,7 @@ _MODULES = {
     "Camera": "camera",
     "CollectSettings": "collect",
     "collect_episodes": "collect",
+    "EpisodeRecorder": "recorder",
     "LEARNED_PUSH_ID": "registration",
     "LearnedPushEnv": "learned",
     "LearnedPushVectorEnv": "learned",

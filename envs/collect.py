@@ -19,14 +19,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
-from visual_foresight.envs.arm import CONTROL_HZ, STEP_METRES
 from visual_foresight.envs.collection_report import merge_counts, report_of
 from visual_foresight.envs.policies import Policy, make_policy, parse_policy
-from visual_foresight.envs.push import ENVIRONMENT_VERSION, PushEnv
-from visual_foresight.envs.registration import PUSH_ID
+from visual_foresight.envs.push import PushEnv
+from visual_foresight.envs.recorder import EpisodeRecorder, environment_metadata
 from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_split
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
@@ -116,59 +114,13 @@ def run_episode(env: PushEnv, policy: Policy, settings: CollectSettings, index: 
     """
     env_seed, policy_seed = np.random.SeedSequence([settings.seed, index]).spawn(2)
     scene_seed = int(env_seed.generate_state(1, np.uint64)[0] >> np.uint64(1))
-    observation, info = env.reset(seed=scene_seed)
+    recorder = EpisodeRecorder(env)
+    observation, info = recorder.reset(seed=scene_seed)
     policy.reset(env.scene, np.random.default_rng(policy_seed))
-    records = [_record(env, observation, info)]
-    actions = []
     for _ in range(settings.steps):
-        action = policy.act(observation["state"], info)
-        observation, _, _, _, info = env.step(action)
-        actions.append(action)
-        records.append(_record(env, observation, info))
-    columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
-    return Episode(
-        frames=columns.pop("frames"),
-        actions=np.stack(actions),
-        states=columns.pop("states"),
-        extras=columns,
-        metadata={
-            "seed": scene_seed,
-            "collection_seed": settings.seed,
-            "index": index,
-            "policy": policy.name,
-            "split": settings.split,
-            "scene": env.scene.to_json(),
-            **environment_metadata(env),
-        },
-    )
-
-
-def _record(env: PushEnv, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    single = ("object_positions", "object_pixels", "tip_pixel")
-    return {
-        "frames": observation["image"],
-        "states": observation["state"],
-        "simulator_state": env.physics.get_state(),
-        **{name: info[name].astype(np.float32) for name in single},
-        **{name: np.asarray(info[name]) for name in ("object_hidden", "object_present", "contact")},
-    }
-
-
-def environment_metadata(env: PushEnv) -> dict[str, Any]:
-    """Identity of the environment, its camera and its action space; JSON-plain."""
-    return {
-        "environment": PUSH_ID,
-        "environment_version": ENVIRONMENT_VERSION,
-        "mujoco_version": mujoco.__version__,
-        "camera": env.camera.digest(),
-        "renderer": dict(env.drawing),
-        "action_names": ["dx", "dy"],
-        "action_low": [-1.0, -1.0],
-        "action_high": [1.0, 1.0],
-        "state_names": ["tip_x", "tip_y"],
-        "metres_per_step": STEP_METRES,
-        "control_hz": CONTROL_HZ,
-    }
+        observation, _, _, _, info = recorder.step(policy.act(observation["state"], info))
+    about = {"seed": scene_seed, "collection_seed": settings.seed, "index": index, "policy": policy.name}
+    return recorder.episode({**about, "split": settings.split})
 
 
 def collect_shard(

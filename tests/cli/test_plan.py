@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from visual_foresight import read_episodes
 from visual_foresight.benchmark import runner
 from visual_foresight.cli import plan
 
@@ -200,3 +201,34 @@ def test_wrong_input_is_refused(words, message, refused, tmp_path):
     """Each mistake is named in one line before anything runs."""
     assert message in refused("plan", *words, "--output", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_episodes_are_kept_as_training_data(command, tmp_path):
+    """One file an episode, with what was seen and done; a run that goes on adds to them, a new one begins anew."""
+    words = (*QUICK, "--method", "random", "--no_report", "--record", "--output", tmp_path)
+    answer = command(*words, "--episodes=1")
+    assert answer.code == 0, answer.err
+    assert str(tmp_path / "episodes") in answer.out
+    assert command(*words, "--episodes=2", "--planner_seeds=2").code == 0
+    episodes = {path.name: next(iter(read_episodes(path))) for path in sorted((tmp_path / "episodes").iterdir())}
+    assert list(episodes) == [f"random-none-{task:05d}-{seed}.npz" for task in (0, 1) for seed in (0, 1)]
+    for row in rows_of(tmp_path):
+        episode = episodes[f"random-none-{row['task']:05d}-{row['planner_seed']}.npz"]
+        assert episode.frames.shape == (3, 64, 64, 3) and episode.actions.shape == (2, 2)
+        assert episode.metadata["policy"] == "random" and episode.metadata["task_seed"] == row["task_seed"]
+        assert episode.metadata["success"] == row["success"]
+    assert command(*words, "--episodes=1", "--overwrite").code == 0
+    assert [path.name for path in (tmp_path / "episodes").iterdir()] == ["random-none-00000-0.npz"]
+
+
+def test_recorded_episodes_train(command, tmp_path):
+    """The folder is what `train` takes."""
+    words = ("plan", "--method", "random", "--episodes=2", "--steps=3", "--no_report", "--record")
+    assert command(*words, "--output", tmp_path).code == 0
+    small = ("--backbone=fast", "--width=0.25", "--num_masks=2", "--sequence_length=3", "--batch_size=1")
+    answer = command(
+        "train", "--data_dir", tmp_path / "episodes", "--output_dir", tmp_path / "run", "--num_iterations=1",
+        "--event_log_dir", tmp_path / "events", "--preprocess=none", "--split_by=episode", "--train_val_split=0.5",
+        *small,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err

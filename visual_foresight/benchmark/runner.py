@@ -19,6 +19,7 @@ from visual_foresight.benchmark import gallery
 from visual_foresight.benchmark.episode import run_task
 from visual_foresight.benchmark.judging import judge_plan
 from visual_foresight.benchmark.methods import PLANNING_METHODS, Imagination, make_imagination, make_pilot
+from visual_foresight.benchmark.recordings import keep_recording
 from visual_foresight.benchmark.rows import KEY, episode_row
 from visual_foresight.benchmark.settings import ControlSettings
 from visual_foresight.worker_processes import follow_parent, worker_pool
@@ -58,12 +59,13 @@ class Work:
         tasks: the whole `TaskSet`.
         settings: how to plan.
         preset: of the learned simulator.
-        second: preset of the predictor whose second opinion is asked, or None.
-        penalty: how much both opinions' disagreement costs.
         dtype: Keras dtype policy of the predictor, or None.
         folder: where pictures of episodes go; None: no pictures are made.
         calibrate: whether the costs of candidates are compared with what they lead to, at every decision.
         num_threads: of one process; None: all cores.
+        second: preset of the predictor whose second opinion is asked, or None.
+        penalty: how much both opinions' disagreement costs.
+        recordings: folder where every episode is kept as data to train on; None: nowhere.
     """
 
     environment_id: str
@@ -76,6 +78,7 @@ class Work:
     num_threads: int | None = None
     second: str | None = None
     penalty: float = 0.0
+    recordings: str | None = None
 
 
 class Workplace:
@@ -91,7 +94,11 @@ class Workplace:
         import visual_foresight  # noqa: F401  registers the environments
 
         self.work = work
-        self.environment = gymnasium.make(work.environment_id)
+        self.environment: Any = gymnasium.make(work.environment_id)
+        if work.recordings is not None:
+            from visual_foresight.envs import EpisodeRecorder
+
+            self.environment = EpisodeRecorder(self.environment)
         self._imaginations: dict[str, Imagination] = {}
         self._shift = NO_SHIFT
 
@@ -136,6 +143,8 @@ class Workplace:
         )
         if self.work.folder is not None:
             gallery.keep_pictures(Path(self.work.folder), record, row)
+        if self.work.recordings is not None:
+            keep_recording(Path(self.work.recordings), self.environment, job, task)
         return {**row, "judgements": judgements} if judgements else row
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HELP = "run tasks under one or several methods, and report success with intervals, distances and decision times"
 FIRST_LOOK = "push-seen-v1"
+EPISODES = "episodes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--output", default="plan", help="folder for results.json and report.html; continued if there")
     output.add_argument("--overwrite", action="store_true", help="begin anew where the folder holds a run")
     output.add_argument("--no_report", dest="report", action="store_false", help="write results.json only")
+    output.add_argument(
+        "--record", action="store_true", help="keep every episode as data to train on, in the folder's 'episodes'"
+    )
     output.add_argument("--json", action="store_true", help="print the results as JSON")
     output.add_argument(
         "--compare",
@@ -117,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
 
         print(results_text(results))
         print(f"results in {folder / 'results.json'}" + (f", look at {folder / 'report.html'}" if args.report else ""))
+        if args.record:
+            print(f"episodes to train on in {folder / EPISODES}")
     return 0
 
 
@@ -220,11 +226,13 @@ def open_journal(
     """Return the journal of the folder, after making sure that this run belongs there."""
     from visual_foresight.benchmark.gallery import discard_pictures
     from visual_foresight.benchmark.journal import Journal, holds_rows
+    from visual_foresight.benchmark.recordings import discard_recordings
     from visual_foresight.report import versions
 
     if args.overwrite:
         (folder / "journal.jsonl").unlink(missing_ok=True)
         discard_pictures(folder / "pictures")
+        discard_recordings(folder / EPISODES)
     elif (folder / "results.json").exists() and not holds_rows(folder / "journal.jsonl"):
         raise ValueError(
             f"{folder / 'results.json'} holds results whose episodes are in no journal there, and would be replaced: "
@@ -254,6 +262,7 @@ def make_work(folder: Path, tasks: Any, settings: control.ControlSettings, args:
         num_threads=args.threads,
         second=control.second_opinion(args),
         penalty=args.disagreement_weight,
+        recordings=str(folder / EPISODES) if args.record else None,
     )
 
 
