@@ -4,7 +4,7 @@ For `VisualForesight/Push-v0`: the boom is white, its tip magenta, the table is 
 pixels that `evaluate` counts as moving, each part's share of the squared error, and the PSNR that the predictor would
 have if that part were perfect:
 
-    python benchmarks/error_parts.py --model_dir push_fast runs/seed_5130/best --data_dir data/val_seen --output parts.json
+    python benchmarks/error_parts.py --model_dir push_fast runs/seed/best --data_dir data/val_seen --output parts.json
 """
 
 from __future__ import annotations
