@@ -23,16 +23,24 @@ class EpisodeRecorder(gymnasium.Wrapper):
     structured prediction to no-regret online learning").
 
     Args:
-        env: `VisualForesight/Push-v0`, wrapped or not.
+        env: `VisualForesight/Push-v0`, wrapped or not; wrappers that change actions or observations go around the
+            recorder, not inside, for what is kept is what reaches the environment.
 
     Raises:
-        TypeError: another environment.
+        TypeError: another environment, or such a wrapper in it.
     """
 
     def __init__(self, env: gymnasium.Env) -> None:
         """Begins with nothing recorded."""
-        if not isinstance(env.unwrapped, PushEnv):
-            raise TypeError(f"EpisodeRecorder records a PushEnv, got {type(env.unwrapped).__name__}")
+        inner = env.unwrapped if isinstance(env, gymnasium.Env) else env
+        if not isinstance(inner, PushEnv):
+            raise TypeError(f"EpisodeRecorder records a PushEnv, got {type(inner).__name__}")
+        layer: Any = env
+        while isinstance(layer, gymnasium.Wrapper):
+            if isinstance(layer, gymnasium.ActionWrapper | gymnasium.ObservationWrapper):
+                name = type(layer).__name__
+                raise TypeError(f"{name} changes what is recorded: put it around, {name}(EpisodeRecorder(env), ...)")
+            layer = layer.env
         super().__init__(env)
         self._moments: list[dict[str, np.ndarray]] = []
         self._actions: list[np.ndarray] = []

@@ -67,8 +67,17 @@ class CheckpointFolder:
 
         Args:
             clear: remove the checkpoints of an earlier run as well, and nothing else in the folder.
+
+        Raises:
+            ValueError: a folder stands where a link belongs.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
+        for name in (LAST, BEST):
+            if (self.directory / name).is_dir() and not (self.directory / name).is_symlink():
+                raise ValueError(
+                    f"{self.directory / name} is a folder where a link belongs: the run was copied without its links. "
+                    "Remove that folder if the iteration_... that it is a copy of is there, or copy the run with cp -a"
+                )
         for leftover in self.directory.iterdir():
             if leftover.name.lstrip(".").startswith(_PARTIAL.lstrip(".")) and leftover.name.startswith("."):
                 _remove(leftover)

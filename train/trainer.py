@@ -31,6 +31,7 @@ from visual_foresight.train.model import TrainingModel
 from visual_foresight.train.records import RunRecords, read_log
 from visual_foresight.train.run import FINAL_LEARNING_RATE, Progress, RunCallback
 from visual_foresight.train.selection import RegretJudge
+from visual_foresight.wording import counted
 
 _NETWORK_FIELDS = (
     "backbone", "use_state", "num_masks", "kernel_size", "context_frames", "width", "stride", *GROWING,
@@ -108,8 +109,11 @@ def fit(
     data = load_data(config) if episodes is None else data_from_episodes(config, episodes, validation_episodes)
     if state is not None and state.fingerprint != data.fingerprint:
         raise ValueError(
-            f"the data is not what the run in {config.output_dir} was trained on: it cannot be resumed exactly"
+            f"the data is not what the run in {config.output_dir} was trained on: it cannot be resumed exactly; train "
+            f"on from it with --init_from={config.output_dir}/best and another --output_dir"
         )
+    if show_progress:
+        _remark(config, data, state)
     with fresh_layer_names():
         predictor = _predictor(config, data, folder.path(checkpoints.LAST) if state else None)
         model = TrainingModel(predictor, config)
@@ -125,6 +129,23 @@ def fit(
     progress = Progress(state.iteration, **state.progress) if state else Progress()
     _run(config, data, model, folder, progress, show_progress, regret)
     return _result(config, folder, predictor, progress)
+
+
+def _remark(config: TrainingConfig, data: TrainingData, state: TrainingState | None) -> None:
+    """What a person who waits should know before it begins, on standard error."""
+    passed_over = {
+        f"shorter than --sequence_length {config.sequence_length}": data.facts.get("too_short", 0),
+        "damaged": data.facts.get("unreadable", 0),
+    }
+    for why, count in passed_over.items():
+        if count:
+            print(f"{counted(count, 'episode')} passed over: {why}", file=sys.stderr)
+    if state is not None and state.iteration >= config.num_iterations:
+        print(
+            f"nothing is left to do: the run has {state.iteration} iterations, --num_iterations is "
+            f"{config.num_iterations}",
+            file=sys.stderr,
+        )
 
 
 def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:

@@ -182,9 +182,7 @@ class Bank:
                 f"{path} is no bank but another kind of file, perhaps of episodes; make a bank with --make_bank"
             ) from error
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(
-                f"{path} is no bank, or truncated or damaged ({error}); make it anew with --make_bank"
-            ) from error
+            raise ValueError(f"{path} is no bank, or truncated or damaged; make it anew with --make_bank") from error
         if not isinstance(notes, dict) or notes.get("bank_format") != BANK_FORMAT:
             raise ValueError(f"{path}: not a bank of format {BANK_FORMAT}; make it anew with --make_bank")
         made = cls(**arrays, protocol=notes["protocol"])

@@ -112,6 +112,13 @@ def test_abbreviated_options_are_not_guessed(made_up_verb, refused):
     assert "--num=3" in refused("made-up", "--num=3")
 
 
+def test_misspelt_options_are_guessed(refused):
+    assert "did you mean '--learning_rate'?" in refused("train", "--lerning_rate", "0.1")
+    assert "did you mean '--candidates'?" in refused("plan", "--num_candidates=40")
+    assert "did you mean '--picture'?" in refused("data", "inspect", "x", "--pictre", "a.png")
+    assert "did you mean" not in refused("plan", "--xyz")
+
+
 @pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError, ImportError])
 def test_errors_of_input_are_one_line(made_up_verb, refused, kind):
     """What the library raises for wrong input becomes one line with the whole message."""
@@ -163,6 +170,8 @@ def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command)
     [
         (["bench", "--only", "environment", "--output", "{folder}"], "is a folder, and a file is to be written"),
         (["bench", "--scale", "--charts", "{folder}/a.png"], "end the name in .svg"),
+        (["bench", "--only", "environment", "--output", "{file}"], "is no result of bench"),
+        (["bench", "--scale", "--charts", "{svg}"], "is no result of bench"),
         (["bench", "--training_batches", "0"], "--training_batches must be at least 1"),
         (["bench", "--seeds", "0"], "--seeds must be at least 1"),
         (["demo", "--output", "{file}"], "is a file, and a folder is needed there"),
@@ -174,14 +183,20 @@ def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command)
         (["plan", "--tasks", "0"], "--tasks as a number says how many"),
         (["plan", "--tasks", "3.5"], "--tasks as a number says how many"),
         (["predict", "--seed", "-1"], "--seed must not be negative"),
+        (["predict", "--steps", "5000"], "--steps must be at most 500"),
+        (
+            ["evaluate", "--model_dir", "push_fast", "--bank", "{bank}"],
+            "is no bank, or truncated or damaged; make it anew",
+        ),
     ],
 )
 def test_what_could_not_be_written_is_refused_before_any_work(tmp_path, command, words, message):
     """In one line, and what is there stays."""
-    places = {"folder": tmp_path, "file": tmp_path / "file", "bank": tmp_path / "bank.npz"}
-    places["file"].write_text("kept")
-    places["bank"].write_text("kept")
+    places = {"folder": tmp_path} | {name: tmp_path / name for name in ("file", "bank.npz", "charts.svg")}
+    places |= {"bank": places.pop("bank.npz"), "svg": places.pop("charts.svg")}
+    for name in ("file", "bank", "svg"):
+        places[name].write_text("kept")
     answer = command(*(word.format(**places) for word in words))
     assert answer.code == 2
     assert message in answer.err and answer.err.count("\n") == 1
-    assert places["file"].read_text() == places["bank"].read_text() == "kept"
+    assert all(places[name].read_text() == "kept" for name in ("file", "bank", "svg"))

@@ -208,17 +208,37 @@ def test_episodes_are_kept_as_training_data(command, tmp_path):
     words = (*QUICK, "--method", "random", "--no_report", "--record", "--output", tmp_path)
     answer = command(*words, "--episodes=1")
     assert answer.code == 0, answer.err
-    assert str(tmp_path / "episodes") in answer.out
+    assert f"1 of 1 episodes to train on are in {tmp_path / 'episodes'}" in answer.out
+    assert "must not be judged" in answer.err
     assert command(*words, "--episodes=2", "--planner_seeds=2").code == 0
+    seeds = sorted({row["task_seed"] for row in rows_of(tmp_path)})
     episodes = {path.name: next(iter(read_episodes(path))) for path in sorted((tmp_path / "episodes").iterdir())}
-    assert list(episodes) == [f"random-none-{task:05d}-{seed}.npz" for task in (0, 1) for seed in (0, 1)]
+    assert list(episodes) == [f"random-none-{task}-{seed}.npz" for task in seeds for seed in (0, 1)]
     for row in rows_of(tmp_path):
-        episode = episodes[f"random-none-{row['task']:05d}-{row['planner_seed']}.npz"]
+        episode = episodes[f"random-none-{row['task_seed']}-{row['planner_seed']}.npz"]
         assert episode.frames.shape == (3, 64, 64, 3) and episode.actions.shape == (2, 2)
         assert episode.metadata["policy"] == "random" and episode.metadata["task_seed"] == row["task_seed"]
         assert episode.metadata["success"] == row["success"]
+    without = [word for word in words if word != "--record"]
+    assert command(*without, "--episodes=1", "--overwrite").code == 0
+    assert len(list((tmp_path / "episodes").iterdir())) == 4, "data go only where --record says so"
     assert command(*words, "--episodes=1", "--overwrite").code == 0
-    assert [path.name for path in (tmp_path / "episodes").iterdir()] == ["random-none-00000-0.npz"]
+    assert len(list((tmp_path / "episodes").iterdir())) == 1
+
+
+def test_episodes_that_were_not_recorded_are_counted(command, tmp_path):
+    """A run that is done already is not run again for the sake of its recordings, and says so."""
+    words = (*QUICK, "--method", "random", "--no_report", "--output", tmp_path)
+    assert command(*words, "--episodes=1").code == 0
+    answer = command(*words, "--episodes=2", "--record")
+    assert "1 of 2 episodes to train on" in answer.out and "--overwrite runs all anew" in answer.out
+
+
+def test_a_file_where_recordings_belong_is_refused_at_once(command, tmp_path):
+    (tmp_path / "episodes").write_text("mine")
+    answer = command(*QUICK, "--method", "random", "--record", "--output", tmp_path)
+    assert answer.code == 2 and "a folder is needed there" in answer.err
+    assert not (tmp_path / "journal.jsonl").exists()
 
 
 def test_recorded_episodes_train(command, tmp_path):

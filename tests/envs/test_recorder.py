@@ -52,5 +52,11 @@ def test_nothing_to_record_and_other_environments_are_refused(recorder):
     recorder.reset(seed=0)
     with pytest.raises(ValueError, match=r"reset\(\) and step\(\)"):
         recorder.episode()
+    with pytest.raises(TypeError, match=r"TransformAction\(EpisodeRecorder\(env\), \.\.\.\)"):
+        EpisodeRecorder(gymnasium.wrappers.TransformAction(recorder.env, lambda action: 0.1 * action, None))
+    with pytest.raises(TypeError, match="FlattenObservation changes"):
+        EpisodeRecorder(gymnasium.wrappers.FlattenObservation(recorder.env))
+    with pytest.raises(TypeError, match="got str"):
+        EpisodeRecorder("VisualForesight/Push-v0")
     with pytest.raises(TypeError, match="CartPole"):
         EpisodeRecorder(gymnasium.make("CartPole-v1"))

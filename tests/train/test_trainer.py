@@ -18,6 +18,7 @@ import world  # noqa: E402
 
 from visual_foresight.backend import silence_start_up  # noqa: E402
 from visual_foresight.episode import Episode  # noqa: E402
+from visual_foresight.formats import write_episodes  # noqa: E402
 from visual_foresight.train.config import TrainingConfig  # noqa: E402
 from visual_foresight.train.trainer import Segment, fit, horizons, plan_segments  # noqa: E402
 
@@ -138,6 +139,28 @@ def test_resuming_is_refused_when_it_cannot_be_exact(learned):
         fit(small(folder, resume=True, batch_size=8, seed=2), EPISODES, show_progress=False)
     with pytest.raises(ValueError, match="the data is not what the run"):
         fit(small(folder, resume=True), world.world(200, first_seed=1), show_progress=False)
+
+
+def test_a_run_that_was_copied_without_its_links_is_refused(learned, tmp_path):
+    """At the end of the training, where the link would be set, it is too late."""
+    _, folder = learned
+    shutil.copytree(folder / "out", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"(last|best) is a folder where a link belongs.*cp -a"):
+        fit(small(tmp_path, resume=True, num_iterations=121), EPISODES, show_progress=False)
+
+
+def test_what_is_passed_over_and_nothing_to_do_are_said_before_the_training(learned, tmp_path, capsys):
+    _, folder = learned
+    shutil.copytree(folder / "out", tmp_path / "out", symlinks=True)
+    fit(small(tmp_path, resume=True, num_iterations=100), EPISODES)
+    assert "nothing is left to do: the run has 120 iterations, --num_iterations is 100" in capsys.readouterr().err
+    write_episodes(tmp_path / "data" / "long.npz", EPISODES[:40])
+    write_episodes(tmp_path / "data" / "short.npz", world.world(3, num_frames=3))
+    config = small(
+        tmp_path / "new", data_dir=str(tmp_path / "data"), split_by="episode", preprocess="none", num_iterations=1
+    )
+    fit(config)
+    assert "3 episodes passed over: shorter than --sequence_length 4" in capsys.readouterr().err
 
 
 def test_a_run_is_not_replaced_by_accident(learned):

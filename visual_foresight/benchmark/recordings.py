@@ -1,5 +1,9 @@
-"""Episodes of a run as data to train on: a file each, so that a run that goes on adds to them."""
+"""Episodes of a run as data to train on: a file each, so that a run that goes on adds to them.
 
+A file is named after the task's own seed, not its number, so files of several runs can lie in one folder.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +33,21 @@ def keep_recording(folder: Path, recorder: Any, job: "Job", task: "Task") -> Non
         "split": task.split,
         "success": bool(recorder.unwrapped.success),
     }
-    name = f"{job.method}-{job.shift}-{job.index:05d}-{job.planner_seed}.npz"
-    write_episodes(folder / name, [recorder.episode(about)])
+    write_episodes(recording_path(folder, job, task), [recorder.episode(about)])
+
+
+def recording_path(folder: Path, job: "Job", task: "Task") -> Path:
+    """Return the file of an episode."""
+    return folder / f"{job.method}-{job.shift}-{task.seed}-{job.planner_seed}.npz"
+
+
+def without_recording(folder: Path, jobs: "Sequence[Job]", tasks: Any) -> int:
+    """Return how many of these episodes have no file."""
+    return sum(not recording_path(folder, job, tasks[job.index]).is_file() for job in jobs)
 
 
 def discard_recordings(folder: Path) -> None:
     """Delete what `keep_recording` wrote into a folder, and nothing else."""
     for method in METHODS:
-        for path in folder.glob(f"{method}-*-[0-9][0-9][0-9][0-9][0-9]-*.npz"):
+        for path in folder.glob(f"{method}-*-[0-9]*-[0-9]*.npz"):
             path.unlink(missing_ok=True)

@@ -135,14 +135,15 @@ def _mean(figures: Figures, name: str) -> str:
     if name not in figures:
         return "-"
     found = figures[name]
+    mean = f"{round(found['mean'], 1) + 0.0:.1f}"  # what rounds to nothing has no sign
     if found["interval_95"] is None:
-        return f"{found['mean']:.1f}"
+        return mean
     low, high = found["interval_95"]
     if low < 0 and name in DISTANCES:  # there is no distance below 0, so the bounds say it better than "±"
-        return f"{found['mean']:.1f} (0.0-{high:.1f})"
+        return f"{mean} (0.0-{high:.1f})"
     half = (high - low) / 2
-    return f"{found['mean']:.1f} ± {half:.1f}"
+    return f"{mean} ± {half:.1f}"
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:.3f}-{high:.3f}"
+    return "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"

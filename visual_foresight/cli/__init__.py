@@ -8,10 +8,13 @@ import argparse
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NoReturn
+
+from visual_foresight.wording import did_you_mean
 
 PROGRAM = "visual-foresight"
 VERBS = (
@@ -58,6 +61,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with code 2."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown:
+            message += did_you_mean(unknown[1], _option_strings(self))
         self.exit(EXIT_WRONG_INPUT, f"{self.prog}: error: {_one_line(message)} (see {self.prog} --help)\n")
 
 
@@ -147,6 +153,10 @@ def _message(error: Exception) -> str:
         return f"{name} is a file, and a folder is needed there: choose another output, or move the file away"
     if isinstance(error, PermissionError) and error.errno and name:
         return f"{name} cannot be written or read: permission denied; choose another path, or change its rights"
+    if isinstance(error, FileNotFoundError) and error.errno and name:
+        return f"{name} is not there and cannot be made: choose another path"
+    if isinstance(error, OSError) and error.errno and name:
+        return f"{name} cannot be written or read: {error.strerror}; choose another path"
     return str(error) or type(error).__name__
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "measure speed beside this machine's limits; compare planners; decision time against scale"
 WORKS = ("rollout", "decision", "published", "seed", "training", "data", "environment")
+_OWN_RESULTS = ('{"measurements"', '{"comparison"', '{"scale"')  # how a file begins that `--output` may replace
 USUAL = tuple(work for work in WORKS if work != "seed")
 
 
@@ -68,15 +69,26 @@ def run(args: argparse.Namespace) -> int:
     control.check_settings(settings)
     if args.simulator == "true":
         raise ValueError("bench measures the learned simulator; leave --simulator out")
-    for path in (args.output, args.charts):
+    for path, own in ((args.output, _OWN_RESULTS), (args.charts, ("<svg", "<?xml"))):
         if path is not None:
             check_output_file(path)
+            _check_own(Path(path), own)
     results, text = _measure(args, settings)
     results |= _machine() | {"settings": settings.table(), "model": str(args.preset), "precision": args.precision}
     if args.output is not None:
         write_text(Path(args.output), json.dumps(results, indent=1) + "\n")
     print(json.dumps(results) if args.json else text)
     return 0
+
+
+def _check_own(path: Path, beginnings: tuple[str, ...]) -> None:
+    """Refuse to replace a file that no `bench` wrote."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        beginning = "".join(file.read(200).split())
+    if not beginning.startswith(beginnings):
+        raise ValueError(f"{path} exists and is no result of bench: choose another name, or move it away")
 
 
 def _measure(args: argparse.Namespace, settings: control.ControlSettings) -> tuple[dict[str, Any], str]:

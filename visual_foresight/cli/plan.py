@@ -68,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--overwrite", action="store_true", help="begin anew where the folder holds a run")
     output.add_argument("--no_report", dest="report", action="store_false", help="write results.json only")
     output.add_argument(
-        "--record", action="store_true", help="keep every episode as data to train on, in the folder's 'episodes'"
+        "--record",
+        action="store_true",
+        help="keep every episode as data to train on, in the folder's 'episodes'; with --overwrite, those there go",
     )
     output.add_argument("--json", action="store_true", help="print the results as JSON")
     output.add_argument(
@@ -102,10 +104,16 @@ def run(args: argparse.Namespace) -> int:
             f"{', '.join(PLANNING_METHODS)} to --method"
         )
     folder = Path(args.output)
+    if args.record:
+        from visual_foresight.video_files import check_output_folder
+
+        check_output_folder(folder / EPISODES)
     facts = {name: control.describe_model(args) if name == "learned" else {} for name in methods}
     protocol = describe(args.env, tasks, settings)
     journal = open_journal(folder, args, protocol, settings, facts)
     work = make_work(folder, tasks, settings, args)
+    if args.record and args.tasks is not None:
+        print(f"a predictor that is trained on episodes of {tasks.name} must not be judged by it", file=sys.stderr)
     jobs = all_jobs(methods, shifts, count, chosen_seeds(args, methods))
     try:
         run_missing(work, jobs, journal, args)
@@ -122,8 +130,17 @@ def run(args: argparse.Namespace) -> int:
         print(results_text(results))
         print(f"results in {folder / 'results.json'}" + (f", look at {folder / 'report.html'}" if args.report else ""))
         if args.record:
-            print(f"episodes to train on in {folder / EPISODES}")
+            print(recorded(folder / EPISODES, jobs, tasks))
     return 0
+
+
+def recorded(folder: Path, jobs: Sequence["Job"], tasks: Any) -> str:
+    """Say where recorded episodes are, and how many an earlier run of this folder did not record."""
+    from visual_foresight.benchmark.recordings import without_recording
+
+    missing = without_recording(folder, jobs, tasks)
+    text = f"{len(jobs) - missing} of {len(jobs)} episodes to train on are in {folder}"
+    return f"{text}; the others were run without --record: --overwrite runs all anew" if missing else text
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -232,7 +249,8 @@ def open_journal(
     if args.overwrite:
         (folder / "journal.jsonl").unlink(missing_ok=True)
         discard_pictures(folder / "pictures")
-        discard_recordings(folder / EPISODES)
+        if args.record:
+            discard_recordings(folder / EPISODES)
     elif (folder / "results.json").exists() and not holds_rows(folder / "journal.jsonl"):
         raise ValueError(
             f"{folder / 'results.json'} holds results whose episodes are in no journal there, and would be replaced: "

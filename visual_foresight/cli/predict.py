@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HELP = "make pictures of predictions: beside the truth, and under one action scaled from small to large"
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNUSUAL_DEVIATIONS = 4.0
+MOST_STEPS = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default=None, help="format of the data; recognised if absent")
     parser.add_argument("--env", default=DEFAULT_ENVIRONMENT, help="environment to record in when there is no data")
     parser.add_argument(
-        "--split", choices=("train", "novel"), default=None, help="objects when recording (default: train)"
+        "--split",
+        choices=("train", "varied", "jointed", "novel"),
+        default=None,
+        help="objects when recording (default: train)",
     )
     parser.add_argument("--episodes", type=int, default=4, help="episodes to show")
     parser.add_argument("--steps", type=int, default=12, help="steps to predict beyond the context")
@@ -49,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("episodes", "steps"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if args.steps > MOST_STEPS:
+        raise ValueError(f"--steps must be at most {MOST_STEPS}, a picture each, got {args.steps}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     if args.data_dir is not None and not Path(args.data_dir).exists():
