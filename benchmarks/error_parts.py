@@ -17,23 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 
-from visual_foresight import VideoPredictor, read_episodes
+from visual_foresight import VideoPredictor, metrics, read_episodes
 from visual_foresight.backend import compile_function
 from visual_foresight.episode import Episode
+from visual_foresight.evaluation import _truth
+from visual_foresight.replay import replay
 from visual_foresight.report import versions
 from visual_foresight.video_files import write_text
 
 GIVEN, LENGTH = 2, 16
-CHANGED, DILATION = 0.08, 5  # as `evaluate` tells the moving region
 TABLE, WHITE = 0.06, 0.55
 
 
 def predicted_frames(predictor: VideoPredictor, episodes: list[Episode]) -> np.ndarray:
     """[N, LENGTH - GIVEN, H, W, 3]: from the true actions, each frame fed to the next."""
-    from visual_foresight.replay import replay
-
     context = predictor.config.context_frames
     if context > GIVEN:
         raise SystemExit(f"error: the predictor needs {context} frames, {GIVEN} are given")
@@ -57,11 +55,9 @@ def parts_of(truth: np.ndarray, now: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def moving_psnr(errors: np.ndarray, moving: np.ndarray) -> float:
-    """Mean over frames that move of the PSNR [dB] of their moving pixels; errors and moving [N, P, H, W]."""
-    frames = zip(errors.reshape(-1, *errors.shape[2:]), moving.reshape(-1, *moving.shape[2:]), strict=True)
-    means = [error[mask].mean() for error, mask in frames if mask.any()]
-    return float(np.mean(-10 * np.log10(np.maximum(means, 1e-10))))
+def moving_psnr(truth: np.ndarray, predicted: np.ndarray, moving: np.ndarray) -> float:
+    """Mean over frames that move of the PSNR [dB] of their moving pixels, as `evaluate` has it."""
+    return float(np.nanmean(metrics.masked_psnr(truth, predicted, moving)))
 
 
 def main() -> None:
@@ -73,25 +69,24 @@ def main() -> None:
     args = parser.parse_args()
 
     episodes = [episode.window(0, LENGTH) for episode in itertools.islice(read_episodes(args.data_dir), args.episodes)]
-    frames = np.stack([episode.frames for episode in episodes]) / 255.0
-    truth, now = frames[:, GIVEN:], frames[:, GIVEN - 1]
-    changed = np.abs(truth - now[:, None]).max(axis=-1) > CHANGED
-    moving = maximum_filter(changed, (1, 1, DILATION, DILATION))
-    parts = parts_of(truth, now)
+    truth, now, moving = _truth(episodes, GIVEN)
+    parts = parts_of(truth, now[:, 0])
     report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "episodes": len(episodes), "models": {}}
     report["pixels"] = {name: round(float((mask & moving).sum() / moving.sum()), 4) for name, mask in parts.items()}
     print("pixels", json.dumps(report["pixels"]))
     for name in args.model_dir:
         predictor = VideoPredictor.from_preset(name)
-        errors = np.square(predicted_frames(predictor, episodes) - truth).mean(axis=-1)
+        predicted = predicted_frames(predictor, episodes)
+        errors = np.square(predicted - truth).mean(axis=-1)
         total = errors[moving].sum()
-        report["models"][Path(name).name if Path(name).exists() else name] = figures = {
-            "psnr_moving": round(moving_psnr(errors, moving), 2),
+        report["models"][name] = figures = {
+            "psnr_moving": round(moving_psnr(truth, predicted, moving), 2),
             "share_of_error": {
                 part: round(float(errors[mask & moving].sum() / total), 3) for part, mask in parts.items()
             },
             "psnr_if_perfect": {
-                part: round(moving_psnr(np.where(mask, 0.0, errors), moving), 2) for part, mask in parts.items()
+                part: round(moving_psnr(truth, np.where(mask[..., None], truth, predicted), moving), 2)
+                for part, mask in parts.items()
             },
         }
         print(name, json.dumps(figures))

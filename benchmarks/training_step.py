@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight import VideoPredictor
-from visual_foresight.backend import backend_name, device_kind
+from visual_foresight.backend import trains_through_xla
 from visual_foresight.report import versions
 from visual_foresight.speed.measurement import timed_together
 from visual_foresight.train import TrainingConfig
@@ -42,7 +42,7 @@ def make_step(args: argparse.Namespace, precision: str, follow_weight: float) ->
         learning_rate=1e-4,
     )
     model = TrainingModel(predictor, settings)
-    model.compile(optimizer=make_optimizer(settings), jit_compile=backend_name() == "jax" or device_kind() != "cpu")
+    model.compile(optimizer=make_optimizer(settings), jit_compile=trains_through_xla())
     rng = np.random.default_rng(0)
     moments = args.leaps + network.context_frames
     actions = (count, moments - 1, network.stride, network.action_size)

@@ -15,7 +15,7 @@ import keras
 from tqdm import tqdm
 
 import visual_foresight
-from visual_foresight.backend import backend_name, device_kind
+from visual_foresight.backend import backend_name, trains_through_xla
 from visual_foresight.episode import Episode
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.growing import GROWING, grow
@@ -123,9 +123,7 @@ def fit(
     folder.open(clear=config.overwrite)
     if state is not None:
         checkpoints.restore_optimizer(optimizer, state.optimizer)
-    # Convolutions under XLA on a CPU reach about half the rate of oneDNN; JAX knows nothing else.
-    jit = True if backend_name() == "jax" else device_kind() != "cpu"
-    model.compile(optimizer=optimizer, jit_compile=jit)
+    model.compile(optimizer=optimizer, jit_compile=trains_through_xla())
     progress = Progress(state.iteration, **state.progress) if state else Progress()
     _run(config, data, model, folder, progress, show_progress, regret)
     return _result(config, folder, predictor, progress)

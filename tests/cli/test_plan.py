@@ -222,8 +222,9 @@ def test_episodes_are_kept_as_training_data(command, tmp_path):
     without = [word for word in words if word != "--record"]
     assert command(*without, "--episodes=1", "--overwrite").code == 0
     assert len(list((tmp_path / "episodes").iterdir())) == 4, "data go only where --record says so"
+    (tmp_path / "episodes" / "random-mine-1-0.npz").write_text("somebody's")
     assert command(*words, "--episodes=1", "--overwrite").code == 0
-    assert len(list((tmp_path / "episodes").iterdir())) == 1
+    assert len(list((tmp_path / "episodes").iterdir())) == 2, "its own recordings go, and nothing else"
 
 
 def test_episodes_that_were_not_recorded_are_counted(command, tmp_path):

@@ -3,12 +3,15 @@
 A file is named after the task's own seed, not its number, so files of several runs can lie in one folder.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight.benchmark.methods import METHODS
 from visual_foresight.formats import write_episodes
+
+_NAME = re.compile(r"(none|\w+=-?[\d.]+)-\d+-\d+\.npz")  # shift, task's seed, planner's seed
 
 if TYPE_CHECKING:
     from visual_foresight.benchmark.runner import Job
@@ -49,5 +52,6 @@ def without_recording(folder: Path, jobs: "Sequence[Job]", tasks: Any) -> int:
 def discard_recordings(folder: Path) -> None:
     """Delete what `keep_recording` wrote into a folder, and nothing else."""
     for method in METHODS:
-        for path in folder.glob(f"{method}-*-[0-9]*-[0-9]*.npz"):
-            path.unlink(missing_ok=True)
+        for path in folder.glob(f"{method}-*.npz"):
+            if _NAME.fullmatch(path.name.removeprefix(f"{method}-")):
+                path.unlink(missing_ok=True)

@@ -51,7 +51,7 @@ def make_model(network: dict[str, Any], dtype: str, batch_size: int, length: int
     """Return a compiled training model with random weights, and a batch of noise for it."""
     import keras
 
-    from visual_foresight.backend import backend_name, device_kind
+    from visual_foresight.backend import trains_through_xla
     from visual_foresight.predictor.config import PredictorConfig
     from visual_foresight.predictor.predictor import VideoPredictor
     from visual_foresight.train.config import TrainingConfig
@@ -61,9 +61,7 @@ def make_model(network: dict[str, Any], dtype: str, batch_size: int, length: int
     predictor = VideoPredictor(config, dtype=None if dtype == "float32" else dtype)
     settings = TrainingConfig(batch_size=batch_size, sequence_length=length, context_frames=config.context_frames)
     model = TrainingModel(predictor, settings)
-    # TensorFlow on a CPU trains faster without XLA; JAX without it would run operation by operation.
-    through_xla = backend_name() == "jax" or device_kind() != "cpu"
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=through_xla)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=trains_through_xla())
     rng = np.random.default_rng(0)
     batch = {
         "frames": rng.integers(0, 256, (batch_size, length, *config.image_size, 3), dtype=np.uint8),
