@@ -21,7 +21,11 @@ _TIP_COLOUR = "1.00 0.20 0.68 1"
 _ROD_COLOUR = "0.22 0.23 0.26 1"
 _FOREARM_COLOUR = "0.86 0.87 0.89 1"
 _MASS = 0.5  # [kg]
-_VELOCITY_GAIN = 400.0  # [N s/m]; the speed settles within 1.3 ms, and a push of 2 N costs 2 % of it
+# A push of 2 N costs 2 % of the speed. A change of more than _FORCE_LIMIT / gain, 0.04 m/s, meets the limit, and then
+# the speed may swing by 0.06 m/s around the commanded one until the next action, because the limit takes it 0.12 m/s
+# further in one time step of 4 ms: a step may end 2.5 mm beside its 30. A gain of 250 would not swing; it waits for the
+# next ENVIRONMENT_VERSION, for recordings, tasks and shipped predictors are of this physics.
+_VELOCITY_GAIN = 400.0  # [N s/m]
 _FORCE_LIMIT = 15.0  # [N]
 
 
