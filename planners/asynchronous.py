@@ -107,9 +107,10 @@ class AsynchronousMPC:
         rng: a generator, or a seed.
         latency_steps: control steps that a decision may take.
         period_ms: control period [ms]; the planner's deadline is ``latency_steps`` periods. None sets no deadline.
-        when_late: "wait" stands still from the step at which a plan was due until it comes, and then executes all of
-            it: exact where the scene rests when the robot does. "skip" goes on with the plan before it, and leaves
-            out the actions of the new plan whose time has passed.
+        when_late: "wait" stands still from the step at which a plan was due until it comes, and then begins with its
+            first action: exact where the scene rests when the robot does. While every search is late, no more than
+            ``latency_steps`` actions of each plan are executed: raise them. "skip" goes on with the plan before it, and
+            leaves out the actions of the new plan whose time has passed.
         context_frames: how many past frames the simulator is shown.
         fill: what shifted plans end with.
         make_start: makes the simulator's start from a :class:`Context`; called in the caller's thread, because it may
@@ -142,7 +143,7 @@ class AsynchronousMPC:
         executor: Executor | None = None,
     ) -> None:
         """Check the settings and reset."""
-        check_parts(simulator, planner, objective)
+        check_parts(simulator, planner, objective, starts=make_start is None)
         require_count("latency_steps", latency_steps)
         require_count("context_frames", context_frames)
         if period_ms is not None:

@@ -82,13 +82,15 @@ class MPC:
         """Check the settings and reset."""
         if (objective is None) == (make_objective is None):
             raise ValueError("MPC needs exactly one of objective and make_objective")
-        check_parts(simulator, planner, objective)
+        check_parts(simulator, planner, objective, starts=make_start is None)
         require_count("replan_interval", replan_interval)
         require_count("context_frames", context_frames)
         if replan_interval > planner.horizon:
             raise ValueError(f"replan_interval {replan_interval} exceeds the planner's horizon {planner.horizon}")
         if tracking not in TRACKING:
             raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
+        if rng is None:
+            raise ValueError("rng must be a seed or a numpy.random.Generator: without one no run could be repeated")
         if deadline_ms is not None:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
@@ -127,10 +129,11 @@ class MPC:
                 after `reset` reads them. Pixels outside the image are moved to its border.
 
         Returns:
-            [A] float32 inside the Box.
+            [A] float32 inside the Box; what a planner plans beyond it is clipped.
 
         Raises:
-            ValueError: no image in the observation, or designated pixels that are needed and missing.
+            ValueError: the planner returned no plan, no image in the observation, or designated pixels that are needed
+                and missing.
         """
         began = clock()
         self._history.see(observation)
@@ -177,10 +180,24 @@ class MPC:
             deadline_ms=deadline_ms,
             **self._warm_start(),
         )
+        self._check_plan(plan)
         self.last_plan, self.last_start, self.last_objective = plan, start, objective
         self._anchor, self._since_anchor, self._since_plan = start, [], 0
         self.decision_seconds.append(clock() - began)
         return plan
+
+    def _check_plan(self, plan: Any) -> None:
+        """Refuse what a planner of somebody's own may give back instead of a plan."""
+        actions: Any = getattr(plan, "actions", None)
+        fits = isinstance(actions, np.ndarray) and actions.ndim == 2 and actions.shape[1] == self._bounds.action_size
+        if not fits or len(actions) < self.replan_interval:
+            found = f"actions {list(actions.shape)}" if isinstance(actions, np.ndarray) else type(plan).__name__
+            raise ValueError(
+                f"the planner must return a Plan with actions [H, {self._bounds.action_size}], H at least "
+                f"{self.replan_interval}, got {found}"
+            )
+        if not np.isfinite(actions).all():
+            raise ValueError("the planner returned actions that are not finite")
 
     def _warm_start(self) -> dict[str, np.ndarray]:
         if self.last_plan is None or not self.warm_start:
@@ -191,6 +208,7 @@ class MPC:
         return moved
 
     def _execute(self, action: np.ndarray) -> np.ndarray:
+        action = self._bounds.clip(action).astype(np.float32)
         self._history.execute(action)
         if self.tracking == "predicted":
             self._since_anchor.append(action)

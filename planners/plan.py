@@ -123,11 +123,14 @@ def shift(actions: np.ndarray, steps: int, *, fill: str | np.ndarray = "hold") -
         [..., H, A], a new array of the same dtype.
 
     Raises:
+        TypeError: steps are no whole number.
         ValueError: negative steps, or an unknown or misshapen fill.
     """
     actions = np.asarray(actions)
     if actions.ndim < 2:
         raise ValueError(f"shift needs actions [..., H, A], got shape {list(actions.shape)}")
+    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool):
+        raise TypeError(f"steps must be a whole number, got {steps!r}")
     if steps < 0:
         raise ValueError(f"shift goes forward in time: steps must be at least 0, got {steps}")
     horizon = actions.shape[-2]

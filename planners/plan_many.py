@@ -1,4 +1,4 @@
-"""Planning for many environments at once, with one batched cost call per iteration."""
+"""Planning for many environments at once, in step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from visual_foresight.planners.plan import Plan
-from visual_foresight.planners.search import Search, run_searches
+from visual_foresight.planners.plan import CostFn, Plan
+from visual_foresight.planners.search import Deadline, Search, checked_costs, require_gradient, run_searches
 from visual_foresight.planners.step_planner import StepPlanner
 
 
 def plan_many(
     planner: StepPlanner,
-    cost_fn: Callable[[np.ndarray], np.ndarray],
+    cost_fn: Callable[[np.ndarray], np.ndarray] | Sequence[CostFn],
     action_space: spaces.Box,
     *,
     rngs: Sequence[np.random.Generator],
@@ -29,9 +29,11 @@ def plan_many(
     Args:
         planner: one of this package's planners.
         cost_fn: candidates [N, K, H, A] to costs [N, K]; for planners that descend with ``cost_fn.gradient``, which
-            gives costs [N, K] and gradients [N, K, H, A].
+            gives costs [N, K] and gradients [N, K, H, A]. Or N functions, one for each environment, as
+            ``planner.plan`` takes them: those of a `LearnedSimulator` each look at their scene once and call the
+            network for all K candidates of it.
         action_space: of one environment.
-        rngs: N generators, one for each environment.
+        rngs: N generators, one for each environment; no two are the same.
         incumbents: N plans [H, A] (None where there is none).
         elites: N arrays [E, H, A].
         proposals: N arrays or callables.
@@ -41,8 +43,13 @@ def plan_many(
         N plans.
 
     Raises:
-        ValueError: sequences of different lengths, and whatever ``planner.plan`` raises for one environment.
+        TypeError: no planner of this package.
+        ValueError: sequences of different lengths, one generator for two environments, and whatever ``planner.plan``
+            raises for one environment.
     """
+    deadline = Deadline(deadline_ms)  # proposals count: they are asked for in `pose`
+    if not isinstance(planner, StepPlanner):
+        raise TypeError(f"plan_many needs a planner of this package, such as CEM(...), got {planner!r}")
     num_environments = len(rngs)
     if num_environments == 0:
         raise ValueError("plan_many needs at least one generator, one for each environment")
@@ -50,9 +57,30 @@ def plan_many(
     for name, values in given.items():
         if values is not None and len(values) != num_environments:
             raise ValueError(f"{name}: {len(values)} entries for {num_environments} generators")
+    if len({id(rng) for rng in rngs}) < num_environments:
+        raise ValueError("two environments have the same generator: pass one for each, as of rng.spawn(count)")
+    of_all = cost_fn if callable(cost_fn) else _SideBySide(cost_fn)
+    if isinstance(of_all, _SideBySide) and len(of_all.functions) != num_environments:
+        raise ValueError(f"cost_fn: {len(of_all.functions)} functions for {num_environments} generators")
     searches = []
     for index, rng in enumerate(rngs):
         own = {name: None if values is None else values[index] for name, values in given.items()}
         search = Search()
         searches.append((search, planner.steps(planner.pose(action_space, rng=rng, **own), search)))
-    return run_searches(searches, cost_fn, deadline_ms)
+    return run_searches(searches, of_all, deadline)
+
+
+class _SideBySide:
+    """Functions of candidates [K, H, A] as one of [N, K, H, A]."""
+
+    def __init__(self, functions: Sequence[CostFn]) -> None:
+        self.functions = list(functions)
+
+    def __call__(self, candidates: np.ndarray) -> np.ndarray:
+        pairs = zip(self.functions, candidates, strict=True)
+        return np.stack([checked_costs(function(own), own.shape[:1]) for function, own in pairs])
+
+    def gradient(self, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        answers = [require_gradient(each)(own) for each, own in zip(self.functions, candidates, strict=True)]
+        costs, gradients = zip(*answers, strict=True)
+        return np.stack(costs), np.stack(gradients)

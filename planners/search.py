@@ -217,10 +217,18 @@ def checked_gradients(answer: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     return costs, np.where(usable[..., None, None], gradients, 0.0)
 
 
-class _Deadline:
-    """Decides whether one more batch may begin."""
+class Deadline:
+    """Decides whether one more batch may begin. Its clock runs from when it is made.
+
+    Args:
+        deadline_ms: how long planning may take [ms]; None: for ever.
+
+    Raises:
+        ValueError: it is not positive.
+    """
 
     def __init__(self, deadline_ms: float | None) -> None:
+        """Start the clock."""
         if deadline_ms is not None and not (isinstance(deadline_ms, Real) and deadline_ms > 0):
             raise ValueError(f"deadline_ms must be positive, got {deadline_ms!r}")
         self.started = clock()
@@ -228,12 +236,15 @@ class _Deadline:
         self._seconds_per_candidate = 0.0
 
     def elapsed(self) -> float:
+        """Seconds since it was made."""
         return clock() - self.started
 
     def note(self, seconds: float, num_candidates: int) -> None:
+        """Remember how long a batch of so many candidates took."""
         self._seconds_per_candidate = seconds / num_candidates
 
     def allows(self, num_candidates: int) -> bool:
+        """Whether a batch of so many candidates will be done in time."""
         return self.elapsed() + self._seconds_per_candidate * num_candidates <= self._limit
 
 
@@ -251,15 +262,15 @@ class _Alone:
         return costs[None], gradients[None]
 
 
-def run_search(search: Search, steps: SearchSteps, cost_fn: CostFn, deadline_ms: float | None = None) -> Plan:
+def run_search(search: Search, steps: SearchSteps, cost_fn: CostFn, deadline: Deadline) -> Plan:
     """Drive one planner to its end or to the deadline."""
-    return run_searches([(search, steps)], _Alone(cost_fn), deadline_ms)[0]
+    return run_searches([(search, steps)], _Alone(cost_fn), deadline)[0]
 
 
 def run_searches(
     searches: Sequence[tuple[Search, SearchSteps]],
     cost_fn: Callable[[np.ndarray], np.ndarray],
-    deadline_ms: float | None = None,
+    deadline: Deadline,
 ) -> list[Plan]:
     """Drive N planners in step; each finds what it would find alone.
 
@@ -267,17 +278,16 @@ def run_searches(
         searches: N pairs of a search and its generator, all of the same planner.
         cost_fn: candidates [N, K, H, A] to costs [N, K]; for planners that descend with ``cost_fn.gradient``, which
             gives costs [N, K] and gradients [N, K, H, A].
-        deadline_ms: for all of them together [ms].
+        deadline: for all of them together.
 
     Returns:
         N plans; each one's ``seconds`` is the time of the whole batch.
     """
-    deadline = _Deadline(deadline_ms)
     batches = [next(steps) for _, steps in searches]
     while True:
         began = clock()
         answers = _answers(cost_fn, batches)
-        proposed = [_advance(steps, answer) for (_, steps), answer in zip(searches, answers, strict=True)]
+        proposed = [_advance(searches, index, answer) for index, answer in enumerate(answers)]
         deadline.note(clock() - began, _num_candidates(batches[0]))
         batches = [batch for batch in proposed if batch is not None]  # all are done together, or none is
         if not batches or not deadline.allows(_num_candidates(batches[0])):
@@ -304,8 +314,13 @@ def _num_candidates(batch: np.ndarray | WithGradient) -> int:
     return len(batch.candidates if isinstance(batch, WithGradient) else batch)
 
 
-def _advance(steps: SearchSteps, answer: Any) -> np.ndarray | WithGradient | None:
+def _advance(searches: Sequence[tuple[Search, SearchSteps]], index: int, answer: Any) -> Any:
+    """What one search proposes next: candidates, `WithGradient`, or None at its end."""
     try:
-        return steps.send(answer)
+        return searches[index][1].send(answer)
     except StopIteration:
         return None
+    except ValueError as error:
+        if len(searches) == 1:
+            raise
+        raise ValueError(f"environment {index} of {len(searches)}: {error}") from error

@@ -16,7 +16,7 @@ _NUMBERS: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whether t
     "deviation": (0.0, math.inf, True),
     "deviation_decay": (0.0, 1.0, True),
     "smoothing": (0.0, 0.999, False),
-    "noise_exponent": (0.0, math.inf, False),
+    "noise_exponent": (0.0, 100.0, False),
     "keep_fraction": (0.0, 1.0, False),
     "temperature": (0.0, math.inf, True),
     "learning_rate": (0.0, math.inf, True),

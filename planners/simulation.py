@@ -111,13 +111,25 @@ def pixel_output(simulator: Simulator) -> str:
     return "pixels" if only_exact else "pixel_distributions"
 
 
-def check_parts(simulator: Any, planner: Any, objective: Any) -> None:
-    """Refuse what can neither imagine, nor plan, nor judge, before the first decision shows it."""
+def check_parts(simulator: Any, planner: Any, objective: Any, *, starts: bool = True) -> None:
+    """Refuse what can neither imagine, nor plan, nor judge, before the first decision shows it.
+
+    Args:
+        simulator: see `Simulator`.
+        planner: of any kind.
+        objective: None where each decision makes its own.
+        starts: whether the simulator encodes scenes itself.
+
+    Raises:
+        TypeError: names what is none.
+    """
     wanted = (
-        ("simulator", simulator, hasattr(simulator, "rollout"), "an object with start and rollout"),
-        ("planner", planner, hasattr(planner, "plan") and not isinstance(planner, type), "a planner such as CEM(...)"),
-        ("objective", objective, objective is None or hasattr(objective, "outputs"), "an objective with outputs"),
+        ("simulator", simulator, ("start", "rollout") if starts else ("rollout",), "an object with start and rollout"),
+        ("planner", planner, ("plan", "horizon"), "a planner such as CEM(...), an object with plan and horizon"),
+        ("objective", objective, ("outputs", "__call__"), "an objective with outputs, such as PixelDistance(...)"),
     )
-    for name, given, fits, expected in wanted:
-        if not fits:
+    for name, given, needed, expected in wanted:
+        if name == "objective" and given is None:
+            continue
+        if isinstance(given, type) or not all(hasattr(given, one) for one in needed):
             raise TypeError(f"{name} must be {expected}, got {given!r}")

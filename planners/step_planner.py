@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from time import perf_counter as clock
 from typing import ClassVar, Unpack
 
 import numpy as np
 from gymnasium import spaces
 
 from visual_foresight.planners.plan import CostFn, Given, Plan
-from visual_foresight.planners.search import Problem, Search, SearchSteps, pose_problem, require_gradient, run_search
+from visual_foresight.planners.search import (
+    Deadline,
+    Problem,
+    Search,
+    SearchSteps,
+    pose_problem,
+    require_gradient,
+    run_search,
+)
 from visual_foresight.planners.settings import check_settings, schedule
 
 
@@ -47,6 +54,8 @@ class StepPlanner(ABC):
         """Check the settings, and work out how many candidates each iteration has."""
         check_settings(self)
         fewest = 2 * getattr(self, "num_elites", 0) or 1
+        if isinstance(self.num_candidates, list):  # planners are hashed: compiled searches are kept by them
+            object.__setattr__(self, "num_candidates", tuple(self.num_candidates))
         decayed = schedule(self.num_candidates, self.num_iterations, getattr(self, "decay", 1.0), fewest)
         object.__setattr__(self, "counts", decayed)
 
@@ -64,16 +73,16 @@ class StepPlanner(ABC):
         **given: Unpack[Given],
     ) -> Plan:
         """Find a plan; see :class:`visual_foresight.planners.Planner`, also for what may be given."""
+        deadline = Deadline(deadline_ms)  # proposals count: they are asked for in `pose`
         if self.needs_gradient:
             require_gradient(cost_fn)
         problem = self.pose(action_space, rng=rng, **given)
         search = Search()
         whole = getattr(cost_fn, "whole_search", None)
         if whole is not None and deadline_ms is None:
-            began = clock()
             if whole(self, problem, search):
-                return search.finish(clock() - began)
-        return run_search(search, self.steps(problem, search), cost_fn, deadline_ms)
+                return search.finish(deadline.elapsed())
+        return run_search(search, self.steps(problem, search), cost_fn, deadline)
 
     def pose(self, action_space: spaces.Box, *, rng: np.random.Generator, **given: Unpack[Given]) -> Problem:
         """Check the arguments of ``plan`` other than the cost."""

@@ -70,6 +70,13 @@ def test_it_learns_how_many_steps_apart_frames_are(network):
     assert np.all(np.diff(found) < 0.0)
 
 
+def test_bytes_are_judged_as_the_pictures_that_they_are(network):
+    frames = np.stack([picture(place) for place in (3, 6, 9)])
+    np.testing.assert_array_equal(
+        network.distance(frames, picture(10)), network.distance(as_frames([3, 6, 9]), as_frames([10])[0])
+    )
+
+
 def test_as_an_objective_it_prefers_the_future_that_arrives(network):
     frames = np.stack([as_frames([3, 4, 5]), as_frames([3, 3, 3]), as_frames([5, 7, 9])])
     objective = TemporalDistance(network.distance, picture(10), scale=10.0)

@@ -16,6 +16,25 @@ def ramp(count: int = 5, height: int = 24, width: int = 33) -> list[np.ndarray]:
     return [np.full((height, width, 3), 40 * index + 20, np.uint8) for index in range(count)]
 
 
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    """No name, a file in the way, or a place where the system lets nothing be made; a good place is left as it was."""
+    with pytest.raises(ValueError, match="has no name"):
+        video_files.check_output_folder("")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="file is a file, and a folder is needed"):
+        video_files.check_output_folder(tmp_path / "file" / "out")
+    video_files.check_output_folder(tmp_path / "new" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(video_files.tempfile, "TemporaryFile", refuse)
+    for check, path in ((video_files.check_output_folder, "out"), (video_files.check_output_file, "out/a.json")):
+        with pytest.raises(ValueError, match=r"nothing can be written to .* \(Permission denied\): choose another"):
+            check(tmp_path / path)
+
+
 def test_png_is_lossless(tmp_path):
     """A picture comes back bit for bit, from the file and from its bytes."""
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)

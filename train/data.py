@@ -221,6 +221,7 @@ def _assemble(
         **facts,
         "train_episodes": len(train),
         "validation_episodes": len(validation),
+        "absent": ["states"] if config.use_state and train[0][0].states is None else [],
         "train_frames": sum(episode.num_frames for episode, _ in train),
         "recorded_with": {name: first.metadata[name] for name in _RECORDER_NOTES if name in first.metadata},
         **_action_limits(first, train),
@@ -239,9 +240,10 @@ def _check_sizes(config: TrainingConfig, labelled: list[tuple[Episode, str]]) ->
         found = tuple(episode.frames.shape[1:3])
         if found != tuple(config.image_size):
             height, width = config.image_size
+            own = f"--image_size={found[0]}x{found[1]}, or " if not (found[0] % 8 or found[1] % 8) else ""
             raise ValueError(
-                f"{label}: frames are {found[0]}x{found[1]}, --image_size is {height}x{width}: pass "
-                f"--image_size={found[0]}x{found[1]} (multiples of 8), or --preprocess=antialias, which resizes"
+                f"{label}: frames are {found[0]}x{found[1]}, --image_size is {height}x{width}: pass {own}"
+                "--preprocess=antialias, which resizes"
             )
 
 

@@ -227,7 +227,8 @@ def bank_regret(
         "rank_correlation", "regret", "top_regret": the plain means at the last horizon.
 
     Raises:
-        ValueError: the predictor's sizes are not the bank's, or `top` exceeds the sequences.
+        ValueError: the predictor's sizes are not the bank's, what it predicts is not finite, or `top` exceeds the
+            sequences.
     """
     from visual_foresight.simulator import LearnedSimulator
 
@@ -275,6 +276,8 @@ def _predicted_costs(simulator: LearnedSimulator, bank: Bank, scene: int, steps:
         maps = maps[:, [step // every - 1 for step in asked]]  # [K, len(asked), H, W]
         sums = np.einsum("ktij,ij->kt", maps, distance)
         costs[:, indices] = sums / np.maximum(maps.sum(axis=(2, 3)), 1e-12)
+    if not np.isfinite(costs).all():
+        raise ValueError(f"what the predictor foretells in scene {scene} of the bank is not finite: {metrics.DIVERGED}")
     return costs
 
 

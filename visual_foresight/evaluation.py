@@ -22,7 +22,7 @@ from visual_foresight.pixel_accuracy import (
     summarise_pixels,
     with_differences,
 )
-from visual_foresight.replay import replay
+from visual_foresight.replay import Replay, replay
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
@@ -84,7 +84,7 @@ def evaluate(
         "expected_difference": the other's error less the predictor's.
 
     Raises:
-        ValueError: no episode is long enough, or sizes do not fit a predictor.
+        ValueError: no episode is long enough, sizes do not fit a predictor, or what one predicts is not finite.
         ImportError: LPIPS without its extra.
     """
     everyone = {_MAIN: predictor, **(compare or {})}
@@ -148,10 +148,20 @@ class _Judge:
         starts = start_maps(batch, context - 1) if followed else None
         seen = [window.window(skipped, window.num_frames - skipped) for window in batch] if skipped else batch
         said = replay(self.predictor, self._step, seen, self._given, starts)
+        _require_finite(said, first)
         self._batches.append(_figures(truth, said.frames, moving, count, lpips))
         if said.maps is not None:
             for index in range(count):
                 self.rows += pixel_rows(batch[index], said.maps[index], context, first + index)
+
+
+def _require_finite(said: Replay, first: int) -> None:
+    """Refuse predictions that are not numbers; `first` is the number of the first window."""
+    for what, values in (("frames", said.frames), ("maps", said.maps)):
+        good = True if values is None else np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        if not np.all(good):
+            window = first + int(np.argmin(good))
+            raise ValueError(f"the {what} predicted in window {window} (from 0) are not finite: {metrics.DIVERGED}")
 
 
 def evaluation_windows(episodes: Sequence[Episode], context: int, length: int | None) -> list[Episode]:
@@ -173,14 +183,15 @@ def evaluation_windows(episodes: Sequence[Episode], context: int, length: int | 
 
 
 def _check_sizes(predictor: VideoPredictor, window: Episode, name: str) -> None:
-    from visual_foresight.predictor.checkpoint import require_match
+    from visual_foresight.predictor.checkpoint import require_match, require_robot
 
     config = predictor.config
-    sizes = {"action_size": window.action_size, "state_size": window.state_size} if config.use_state else {}
+    known = {"action_size": window.actions, "state_size": window.states} if config.use_state else {}
+    sizes = {name: rows.shape[1] for name, rows in known.items() if rows is not None}
     try:
         require_match(config, image_size=window.image_size, what="the data", **sizes)
-        if config.use_state and window.actions is None:
-            raise ValueError("the predictor needs actions, and the episodes have none")
+        has = {"has_actions": window.actions is not None, "has_states": window.states is not None}
+        require_robot(config, predictor.metadata, **has, what="the data")
     except ValueError as error:
         raise ValueError(f"{name}: {error}" if name else str(error)) from error
 

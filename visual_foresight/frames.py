@@ -31,18 +31,24 @@ def to_uint8(frames: np.ndarray) -> np.ndarray:
     """Convert floats in [0, 1] to stored frames: times 255, rounded half to even, clipped to [0, 255].
 
     Args:
-        frames: `[..., H, W, C]` floating point; values outside [0, 1] are clipped.
+        frames: `[..., H, W, C]` floating point; values a little outside [0, 1], as predictions may be, are clipped.
 
     Returns:
         `[..., H, W, C]` uint8.
 
     Raises:
         TypeError: The array is not floating point; uint8 frames need no conversion.
-        ValueError: The array holds NaN, which no pixel value can stand for.
+        ValueError: The array holds NaN, which no pixel value can stand for, or values that are far from [0, 1], as of
+            frames in [0, 255] or [-1, 1].
     """
     frames = np.asarray(frames)
     if not np.issubdtype(frames.dtype, np.floating):
         raise TypeError(f"to_uint8 expects floating point frames in [0, 1], got {frames.dtype}")
     if np.isnan(frames).any():
         raise ValueError("to_uint8 got NaN among the frames: no pixel value can stand for it")
+    if frames.size and (frames.max() > 2.0 or frames.min() < -0.75):
+        raise ValueError(
+            f"to_uint8 expects frames in [0, 1], got {frames.min():.4g} to {frames.max():.4g}: divide by 255, or for "
+            "[-1, 1] take (frames + 1) / 2"
+        )
     return np.clip(np.rint(frames * 255.0), 0, 255).astype(np.uint8)

@@ -33,6 +33,9 @@ __all__ = [
 MOTION_BINS = ("still", "small", "large")
 """How far an object moved: less than 2 px, 2 to 5 px, more than 5 px."""
 
+DIVERGED = "its training diverged, or its weights are damaged; take an earlier checkpoint"
+"""What there is to say of a predictor whose predictions are not numbers: no figure would mean anything."""
+
 _LARGEST_PSNR = 100.0
 
 
@@ -195,13 +198,15 @@ def bootstrap_interval(
         statistic: `statistic(array, axis=-1)`.
 
     Raises:
-        ValueError: `values` is no vector, or the confidence is not between 0 and 1.
+        ValueError: `values` is no vector, the confidence is not between 0 and 1, or there are no resamples.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1:
         raise ValueError(f"bootstrap_interval takes one value per item, got shape {values.shape}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
     values = values[~np.isnan(values)]
     if not len(values):
         return Interval(float("nan"), float("nan"), float("nan"), 0)
@@ -271,7 +276,7 @@ def rank_correlation(predicted: np.ndarray, true: np.ndarray) -> float:
     NaN where either is constant: nothing can then be ranked.
 
     Raises:
-        ValueError: the shapes differ, or there are fewer than two candidates.
+        ValueError: the shapes differ, there are fewer than two candidates, or a cost is not finite.
     """
     predicted, true = _costs(predicted, true)
     if np.ptp(predicted) == 0 or np.ptp(true) == 0:
@@ -286,7 +291,8 @@ def top_k_regret(predicted: np.ndarray, true: np.ndarray, k: int = 1) -> float:
     the order given.
 
     Raises:
-        ValueError: the shapes differ, there are fewer than two candidates, or `k` is not among 1..K.
+        ValueError: the shapes differ, there are fewer than two candidates, a cost is not finite, or `k` is not among
+            1..K.
     """
     predicted, true = _costs(predicted, true)
     if not 1 <= k <= len(true):
@@ -334,4 +340,8 @@ def _costs(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndar
     predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if predicted.shape != true.shape or predicted.ndim != 1 or len(true) < 2:
         raise ValueError(f"costs must be two vectors of the same two or more, got {predicted.shape} and {true.shape}")
+    for name, costs in (("predicted", predicted), ("true", true)):
+        missing = int(np.count_nonzero(~np.isfinite(costs)))
+        if missing:
+            raise ValueError(f"{missing} of {len(costs)} {name} costs are not finite: they cannot be ranked")
     return predicted, true

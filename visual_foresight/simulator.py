@@ -118,19 +118,23 @@ class LearnedSimulator:
         Args:
             frames: [C, H, W, 3] uint8, or float in [0, 1]; the last one is now. C may be any number from 1; a
                 predictor that leaps looks at the last one only.
-            actions: [C-1, A], between the frames; needed when C > 1.
-            states: [C, S]; zeros where the predictor was trained without.
+            actions: [C-1, A], between the frames; needed when C > 1, unless the predictor looks at images alone.
+            states: [C, S]; None where the predictor was trained without.
             pixels: designated pixels (row, col) in the last frame; fractions are spread over the neighbours.
             pixel_distributions: [P, H, W] instead of `pixels`, for example the map of an earlier rollout.
 
         Raises:
             ValueError: a wrong shape, range or length, or a value that is not finite.
         """
+        from visual_foresight.predictor.checkpoint import is_stateless
+
         frames = self._check_frames(frames)
         count = len(frames)
         config = self.predictor.config
+        if actions is None and not config.use_state:
+            actions = np.zeros((count - 1, config.action_size), np.float32)
         actions = checked_array(actions, (count - 1, config.action_size), "actions", "one between every two frames")
-        if states is None and not config.use_state:
+        if states is None and (not config.use_state or is_stateless(self.predictor.metadata)):
             states = np.zeros((count, config.state_size), np.float32)
         states = checked_array(states, (count, config.state_size), "states", "one for each frame")
         maps = self._check_maps(pixels, pixel_distributions)

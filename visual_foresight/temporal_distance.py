@@ -86,7 +86,9 @@ class TemporalDistanceNetwork(keras.Model):
         return self.head(compared)[:, 0] * (self.max_distance / 4.0)
 
     def distance(self, frames: Any, goal: Any) -> Any:
-        """Steps [N] from frames [N, H, W, 3] to a goal [H, W, 3], all in [0, 1]; of arrays an array, else a tensor.
+        """Steps [N] from frames [N, H, W, 3] to a goal [H, W, 3]; of arrays an array, else a tensor.
+
+        Both uint8, or floating in [0, 1].
 
         Raises:
             ValueError: frames of another size than the network was made for.
@@ -96,6 +98,7 @@ class TemporalDistanceNetwork(keras.Model):
                 f"the temporal distance was trained on {self.image_size} frames, got {tuple(frames.shape[1:3])} and "
                 f"a goal {tuple(goal.shape[:2])}"
             )
+        frames, goal = (to_float(each) if str(each.dtype) == "uint8" else each for each in (frames, goal))
         if not isinstance(frames, np.ndarray):
             return self((frames, ops.convert_to_tensor(goal, "float32")[None]))
         if self._judge is None:

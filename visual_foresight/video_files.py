@@ -3,6 +3,8 @@
 import base64
 import io
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,16 +44,38 @@ def check_output_file(path: str | os.PathLike) -> None:
 
 
 def check_output_folder(path: str | os.PathLike) -> None:
-    """Refuse, before any work, a folder that could not be made.
+    """Refuse, before any work, a folder that could not be made or written to.
 
     Raises:
-        ValueError: a file stands where a folder is needed.
+        ValueError: it has no name, a file stands where a folder is needed, or nothing can be written there.
     """
-    for folder in (Path(path), *Path(path).parents):
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(
-                f"{folder} is a file, and a folder is needed there: choose another output, or move it away"
-            )
+    if not os.fspath(path):
+        raise ValueError("the output has no name (an empty text): give one, or '.' for the folder that you are in")
+    nearest = next((folder for folder in (Path(path), *Path(path).parents) if folder.exists()), Path())
+    if not nearest.is_dir():
+        raise ValueError(f"{nearest} is a file, and a folder is needed there: choose another output, or move it away")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ValueError(f"nothing can be written to {nearest} ({error.strerror}): choose another output") from error
+
+
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """Rename a complete folder into its place; what was there steps aside first, and comes back if that fails."""
+    aside = None
+    if folder.exists():  # nothing can be renamed onto a full folder
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        os.replace(folder, aside / "previous")
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        if aside is not None:
+            os.replace(aside / "previous", folder)
+        raise
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:

@@ -10,6 +10,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of many names: "a, b, c and 5 more"."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
+
+
 def distance_text(distance: float, tolerance: float) -> str:
     """Return a distance [px] with one digit, or with as many more (four at most) as show on which side it lies.
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from visual_foresight.planners.objectives.arrays import array_namespace, as_float
 
+# A homography has eight degrees of freedom; the weakest of its equations counts as one if it weighs this much.
+_DETERMINED = 1e-7
+
 
 class Homography:
     """Pixels of points on a plane: ``(row, col, 1) ~ matrix @ (x, y, 1)``. Works on arrays and on tensors.
@@ -38,17 +41,19 @@ class Homography:
         """The homography through four or more pairs, by the direct linear transform (Hartley & Zisserman, 4.1).
 
         Args:
-            points: [N, 2], x and y on the plane, N at least 4, not all on a line.
+            points: [N, 2], x and y on the plane; four of them of which no three are on a line, or more.
             pixels: [N, 2] as (row, col).
             indices: as above.
             tolerance: largest error of the fit on the pairs themselves [px].
 
         Raises:
-            ValueError: wrong shapes, or no homography fits the pairs.
+            ValueError: wrong shapes, numbers that are not finite, points that several homographies fit, or none.
         """
         points, pixels = np.asarray(points, np.float64), np.asarray(pixels, np.float64)
         if points.ndim != 2 or points.shape[1] != 2 or points.shape != pixels.shape or len(points) < 4:
             raise ValueError(f"fit needs points and pixels [N >= 4, 2], got {points.shape} and {pixels.shape}")
+        if not (np.isfinite(points).all() and np.isfinite(pixels).all()):
+            raise ValueError("fit needs finite points and pixels: leave out pairs where either is NaN or infinite")
         inward, outward = _normaliser(points), _normaliser(pixels)  # without them metres and pixels mix badly
         source, target = _homogeneous(points) @ inward.T, _homogeneous(pixels) @ outward.T
         zeros = np.zeros_like(source)
@@ -58,7 +63,13 @@ class Homography:
                 np.concatenate([zeros, source, -target[:, 1:2] * source], axis=1),
             ]
         )
-        solution = np.linalg.svd(equations)[2][-1].reshape(3, 3)
+        _, singular, directions = np.linalg.svd(equations)
+        if singular[7] < _DETERMINED * singular[0]:
+            raise ValueError(
+                f"these {len(points)} pairs leave the homography open: give four points or more, of which no three are "
+                "on a line, each once"
+            )
+        solution = directions[-1].reshape(3, 3)
         matrix = np.linalg.inv(outward) @ solution @ inward
         matrix /= matrix[np.unravel_index(np.argmax(np.abs(matrix)), (3, 3))]
         fitted = cls(matrix, indices=indices)

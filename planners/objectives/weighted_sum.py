@@ -25,7 +25,9 @@ class WeightedSum:
         weights: name to weight (any finite number); terms not named here weigh 1. A term of weight 0 is not computed.
 
     Raises:
-        ValueError: no objective, a weight for an unknown term, a weight that is not finite, or none but 0.
+        TypeError: a term is no objective.
+        ValueError: no objective, a weight for an unknown term, a weight that is not finite, or none but 0; or two terms
+            of sums within sums have one name.
     """
 
     compiled_inputs = ()
@@ -38,12 +40,16 @@ class WeightedSum:
             raise ValueError("a weighted sum needs at least one objective; the terms are []")
         if unknown:
             raise ValueError(f"weights name unknown terms {unknown}; the terms are {sorted(objectives)}")
+        for name, objective in objectives.items():
+            if isinstance(objective, type) or not callable(objective) or not hasattr(objective, "outputs"):
+                raise TypeError(f"term {name!r} must be an objective, such as PixelDistance(goal), got {objective!r}")
         for name, weight in weights.items():
             require_number(f"weight of {name!r}", weight, -float("inf"))
         self.objectives = dict(objectives)
         self.weights = {name: float(weights.get(name, 1.0)) for name in objectives}
         if not self._active:
             raise ValueError(f"every weight is 0: {self.weights}")
+        _ = self.units  # two terms of one name are refused here, and not in the middle of planning
 
     @property
     def _active(self) -> dict[str, Objective]:
@@ -79,8 +85,11 @@ class WeightedSum:
     @staticmethod
     def _gather(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Flatten names: the term's own name where it has one part, "term/part" where it has several."""
-        return {
-            name if len(inner) == 1 else f"{name}/{part}": values
-            for name, inner in parts.items()
-            for part, values in inner.items()
-        }
+        flat: dict[str, Any] = {}
+        for name, inner in parts.items():
+            for part, values in inner.items():
+                whole = name if len(inner) == 1 else f"{name}/{part}"
+                if whole in flat:
+                    raise ValueError(f"two terms of a weighted sum are called {whole!r}: rename one of them")
+                flat[whole] = values
+        return flat

@@ -136,6 +136,13 @@ def test_damaged_results_are_refused(tmp_path, make_row):
         read_results(path)
 
 
+@pytest.mark.parametrize("content", [{"protocol": "x", "episodes": [1]}, {"protocol": {}, "episodes": {"a": 1}}])
+def test_entries_of_another_kind_are_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="a.json holds no results of visual-foresight plan"):
+        read_results(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize("name, value", [("success", None), ("final_distance_px", "near"), ("task_seed", 0.5)])
 def test_an_episode_that_lacks_what_is_compared_is_named(tmp_path, make_row, name, value):
     path = write(tmp_path / "a.json", [make_row(0), make_row(1)])

@@ -47,6 +47,26 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path, make_row):
         assert [row["task"] for row in Journal(journal.path, IDENTITY).rows] == [0, 5]
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"row": {}}', "the row has no usable 'method'"),
+        ('{"row": 3}', "the row has no usable 'method'"),
+        ('{"method": "zero"}', "no name of a method with its settings"),
+        ('{"method": 3, "settings": {}}', "no name of a method with its settings"),
+        ("[1]", "not a line of a journal"),
+        ("{", "not JSON"),
+    ],
+)
+def test_damaged_lines_are_named(tmp_path, make_row, line, message):
+    journal = Journal(tmp_path / "journal.jsonl", IDENTITY)
+    journal.add(make_row(0))
+    with journal.path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=f"line 3: {message}.*--overwrite"):
+        Journal(journal.path, IDENTITY)
+
+
 def test_other_settings_are_refused_by_name(tmp_path, make_row):
     """A run with another horizon, or the learned model with other weights, is not mixed in."""
     journal = Journal(tmp_path / "journal.jsonl", IDENTITY)

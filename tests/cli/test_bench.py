@@ -24,10 +24,20 @@ def test_bench_measures_what_is_asked(command):
     answer = command("bench", "--only", "environment", "data", "--repeats=2", "--warmup=0", "--json")
     results = json.loads(answer.out)
     measured = {each["name"]: each for each in results["measurements"]}
-    works = ["physics", "drawing", "environment", "data, memory", "data, raw shards", "data, png shards"]
+    works = [
+        "solver alone",
+        "physics",
+        "drawing",
+        "environment",
+        "data, memory",
+        "data, raw shards",
+        "data, png shards",
+    ]
     assert list(measured) == LIMITS + works
     assert all(each["rate_per_second"] > 0 and each["repeats"] == 2 for each in measured.values())
     assert all(measured[name]["share_of_limit"] == pytest.approx(1) for name in LIMITS)
+    assert all("share_of_limit" in each for each in measured.values() if each["name"] != "data, memory")
+    assert measured["environment"]["limit"] == "drawing" and measured["physics"]["limit"] == "solver alone"
     raw = measured["data, raw shards"]
     assert raw["limit"] == "memory copy"
     assert raw["share_of_limit"] == pytest.approx(
@@ -49,6 +59,7 @@ def test_bench_measures_a_predictor(command, tmp_path, tiny_predictor):
     assert measured["rollout"]["limit"] == "small convolution float32"
     assert measured["rollout"]["share_of_limit"] > 0
     assert measured["decision"]["work"] == 1
+    assert measured["decision"]["limit"] == "small convolution float32" and measured["decision"]["share_of_limit"] > 0
 
 
 @pytest.mark.parametrize(
@@ -59,6 +70,7 @@ def test_bench_measures_a_predictor(command, tmp_path, tiny_predictor):
         (["--training_batches", "0"], "--training_batches must be at least 1"),
         (["--scale", "--compare"], "ask for one at a time"),
         (["--simulator=true"], "leave --simulator out"),
+        (["--only", "environment", "--preset", "push_fats"], "unknown preset 'push_fats'"),
     ],
 )
 def test_bench_refuses_wrong_input(words, message, refused):

@@ -45,6 +45,23 @@ def test_demo_keeps_the_results_of_plan(command, refused, tmp_path):
     assert (tmp_path / "results.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["results.json", "report.html"])
+def test_demo_replaces_its_own_results_only(refused, tmp_path, name):
+    """A file of the same name that somebody else wrote stays."""
+    (tmp_path / name).write_text('{"mine": 1}')
+    assert f"{name} exists and is no result of a demo" in refused("demo", *ORACLE, "--output", tmp_path)
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+
+
+def test_an_output_without_a_name_is_refused(refused):
+    """As of a variable of the shell that is not set: the present folder was not meant."""
+    assert "the output has no name" in refused("demo", *ORACLE, "--output=")
+
+
+def test_demo_replaces_what_a_demo_wrote(command, tmp_path):
+    assert [command("demo", *ORACLE, "--output", tmp_path).code for _ in range(2)] == [0, 0]
+
+
 def test_demo_reports_every_episode_as_json(command, tmp_path):
     """`--json` prints one object on standard output: successes, distances, times, files."""
     answer = command("demo", *ORACLE, "--episodes=2", "--json", "--output", tmp_path)

@@ -130,6 +130,24 @@ def test_errors_of_input_are_one_line(made_up_verb, refused, kind):
     assert refused("made-up") == "visual-foresight made-up: error: first line, second line\n"
 
 
+class ResourceExhaustedError(Exception):
+    """Named as TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), ResourceExhaustedError("OOM when allocating"), RuntimeError("RESOURCE_EXHAUSTED: out of memory")],
+)
+def test_a_lack_of_memory_is_one_line(made_up_verb, refused, error):
+    """Of the host or of an accelerator, with the way out."""
+
+    def run(_):
+        raise error
+
+    made_up_verb(run)
+    assert "out of memory: ask for less at once" in refused("made-up")
+
+
 def test_a_defect_is_not_hidden(made_up_verb):
     """An error that is not the user's comes through with its traceback."""
 

@@ -140,6 +140,22 @@ class _With:
         self.config = config
 
 
+@pytest.mark.parametrize("missing", ["actions", "states"])
+def test_data_without_what_the_predictor_knows_are_refused(missing):
+    """Zeros would be taken for it; unless the predictor was trained so, or on images alone."""
+    known = {"actions": np.zeros((3, 2), np.float32), "states": np.zeros((4, 2), np.float32)}
+    window = vf.Episode(frames=np.zeros((4, 64, 64, 3), np.uint8), **{**known, missing: None})
+    predictor = SimpleNamespace(config=vf.PredictorConfig(action_size=2, state_size=2), metadata={})
+    with pytest.raises(ValueError, match=f"the data has no {missing}, which the predictor was trained with"):
+        predict.check_fit([window], predictor, "the data", "push")
+    images = SimpleNamespace(config=vf.PredictorConfig(use_state=False), metadata={})
+    predict.check_fit([window], images, "the data", "push")
+    blind = {"training": {"data": {"absent": ["states"]}}}
+    stateless = SimpleNamespace(config=vf.PredictorConfig(action_size=2, state_size=1), metadata=blind)
+    if missing == "states":
+        predict.check_fit([window], stateless, "the data", "push")
+
+
 @pytest.mark.parametrize(
     "shapes, message",
     [
@@ -153,6 +169,6 @@ def test_data_of_another_robot_is_refused(shapes, message):
     window = vf.Episode(
         frames=np.zeros(frames, np.uint8), actions=np.zeros(actions, np.float32), states=np.zeros(states, np.float32)
     )
-    predictor = SimpleNamespace(config=vf.PredictorConfig(action_size=2, state_size=2))
+    predictor = SimpleNamespace(config=vf.PredictorConfig(action_size=2, state_size=2), metadata={})
     with pytest.raises(ValueError, match=message):
         predict.check_fit([window], predictor, "the data", "push")

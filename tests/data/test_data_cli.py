@@ -171,9 +171,30 @@ def test_convert_does_not_replace_unasked(command, refused, npz_folder, tmp_path
     assert "holds the source" in message
 
 
+def test_convert_removes_only_what_a_conversion_wrote(command, refused, npz_folder, tmp_path):
+    """A folder with anything else in it stays as it is, even with --overwrite; one of a conversion is replaced."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("precious")
+    message = refused("data", "convert", npz_folder, mine, "--to=npz", "--overwrite")
+    assert "holds what no conversion wrote (thesis.txt)" in message
+    assert (mine / "thesis.txt").read_text() == "precious"
+    script = tmp_path / "own.py"
+    script.write_text("precious")
+    assert "own.py is a file" in refused("data", "convert", npz_folder, script, "--to=npz", "--overwrite")
+    assert script.read_text() == "precious"
+    made = tmp_path / "made"
+    for size in (2, 4):
+        words = ("--to=npz", "--overwrite", f"--episodes_per_file={size}")
+        assert command("data", "convert", npz_folder, made, *words).code == 0
+        assert len(list(made.iterdir())) == -(-7 // size) and len(list(read_episodes(made))) == 7
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("convert", "{data}", "{new}.npz", "--preprocess=seed", "--image_size=99999x64"), "at most 4096 pixels"),
         (("inspect", "nothing"), "nothing does not exist"),
         (("validate", "nothing"), "nothing does not exist"),
         (("convert", "{data}", "{new}"), "name the format to write with --to=push or --to=npz"),

@@ -22,13 +22,17 @@ def test_every_byte_survives_the_way_to_float_and_back():
 
 def test_conversion_clips_rounds_and_refuses():
     """Values outside [0, 1] are clipped; the wrong dtype and NaN are refused."""
-    np.testing.assert_array_equal(to_uint8(np.array([-1.0, 2.0, 0.5, 1 / 255])), [0, 255, 128, 1])
+    np.testing.assert_array_equal(to_uint8(np.array([-0.5, 1.5, 0.5, 1 / 255])), [0, 255, 128, 1])
     with pytest.raises(TypeError, match="uint8 frames, got float32"):
         to_float(np.zeros(3, np.float32))
     with pytest.raises(TypeError, match="floating point frames"):
         to_uint8(np.zeros(3, np.uint8))
     with pytest.raises(ValueError, match="NaN"):
         to_uint8(np.array([np.nan]))
+    for wrong in ([0.0, 255.0], [-1.0, 1.0]):  # of other conventions: white, or half black, if nobody said so
+        with pytest.raises(ValueError, match=r"expects frames in \[0, 1\], got .*divide by 255"):
+            to_uint8(np.array(wrong))
+    assert to_uint8(np.zeros((0, 4, 4, 3))).shape == (0, 4, 4, 3)
 
 
 FRAMES = np.zeros((4, 8, 9, 3), np.uint8)

@@ -6,6 +6,7 @@ from PIL import Image
 from smooth_pictures import close, smooth_frames
 
 from visual_foresight.formats import detect_format, read_episodes
+from visual_foresight.formats.picture import rgb_of
 from visual_foresight.video_files import write_mp4
 
 RNG = np.random.default_rng(8)
@@ -97,6 +98,39 @@ def test_wrong_tables_are_refused(tmp_path, lines, message):
     write_csv(tmp_path / "one.csv", *lines)
     with pytest.raises(ValueError, match=message):
         list(read_episodes(tmp_path, **STORED))
+
+
+def test_pictures_of_sixteen_bits_are_scaled(tmp_path):
+    """The upper half of the numbers would else all be white."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    values = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
+    for index in range(3):
+        Image.fromarray(values).save(folder / f"frame_{index}.png")
+    (episode,) = read_episodes(folder, **STORED)
+    expected = np.rint(values / 257.0)[..., None].repeat(3, axis=-1)
+    np.testing.assert_array_equal(episode.frames[0], expected)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_numbers_that_are_no_colours_are_refused(kind):
+    with pytest.raises(ValueError, match="numbers of mode"):
+        rgb_of(Image.fromarray(np.ones((32, 48), kind)))
+
+
+@pytest.mark.parametrize(("kept", "gap"), [([0, 1, 2, 4, 5], True), ([0, 2, 4], False), ([7, 8, 9], False)])
+def test_a_missing_picture_is_not_passed_over(tmp_path, kept, gap):
+    """The actions behind it would belong to other frames; pictures that were thinned out evenly are whole."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for number, frame in zip(kept, smooth_frames(len(kept)), strict=True):
+        Image.fromarray(frame).save(folder / f"frame_{number}.png")
+    if gap:
+        with pytest.raises(ValueError, match=r"missing between frame_2.png and frame_4.png"):
+            list(read_episodes(folder, **STORED))
+    else:
+        (episode,) = read_episodes(folder, **STORED)
+        assert episode.num_frames == len(kept)
 
 
 def test_wrong_pictures_and_videos_are_refused(tmp_path, damage):

@@ -133,5 +133,23 @@ def test_homography_refuses_what_no_plane_explains():
         Homography.fit(points, np.random.default_rng(1).uniform(0, 64, (8, 2)))
     with pytest.raises(ValueError, match="N >= 4"):
         Homography.fit(points[:3], points[:3])
+    with pytest.raises(ValueError, match="finite"):
+        Homography.fit(np.full((4, 2), np.nan), points[:4])
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[0, 0], [1, 1], [2, 2], [0, 3]],  # three of four on a line
+        [[0, 0], [1, 0], [0, 1], [0, 1]],  # one twice
+        [[2, 3]] * 4,
+        [[0, 0], [1, 2], [2, 4], [3, 6], [4, 8]],
+        [[0, 0], [1, 1], [2, 2], [3, 3], [0, 3]],  # all but one on a line
+    ],
+)
+def test_homography_refuses_points_that_leave_it_open(points):
+    """Several maps would fit, and one of them would be returned as if it were the only one."""
+    with pytest.raises(ValueError, match="leave the homography open"):
+        Homography.fit(np.array(points, float), 10.0 * np.array(points, float))
     with pytest.raises(ValueError, match=r"\[3, 3\]"):
         Homography(np.zeros((2, 3)))

@@ -109,6 +109,7 @@ def test_candidates_decay_down_to_twice_the_elites(planner_class):
         (CEM, {"deviation_floor": np.nan}, "deviation_floor must lie in"),
         (CEM, {"keep_fraction": 1.5}, "keep_fraction must lie in"),
         (ICEM, {"noise_exponent": -1.0}, "noise_exponent must lie in"),
+        (ICEM, {"noise_exponent": 600.0}, "noise_exponent must lie in"),
         (ICEM, {"decay": 0.5}, "decay must lie in"),
         (MPPI, {"temperature": 0.0}, "temperature must lie in"),
         (MPPI, {"deviation_decay": 0.0}, "deviation_decay must lie in"),

@@ -54,3 +54,22 @@ def test_an_iteration_that_turns_slow_is_the_last(name, slow_clock):
     plan = planner.plan(Sloped(cost_fn), BOX, rng=np.random.default_rng(0), deadline_ms=100.0)
     assert plan.num_iterations == 2
     assert plan.seconds == pytest.approx(0.51)
+
+
+@every_planner
+def test_time_that_proposals_take_counts(name, slow_clock):
+    """Candidates that are drawn by a slow callable leave less time for the search."""
+
+    def proposals(rng, action_space, horizon):
+        slow_clock.now += 0.3
+        return np.zeros((1, horizon, 2), np.float32)
+
+    def cost_fn(candidates):
+        slow_clock.now += 0.01
+        return quadratic(candidates)
+
+    planner = make(name, num_iterations=5)
+    given = {"rng": np.random.default_rng(0), "deadline_ms": 100.0, "proposals": proposals}
+    plan = planner.plan(Sloped(cost_fn), BOX, **given)
+    assert plan.num_iterations == 1
+    assert plan.seconds == pytest.approx(0.31)

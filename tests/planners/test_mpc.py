@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from visual_foresight.planners import CEM, ICEM, PLANNERS, RandomShooting, mpc, search
 from visual_foresight.planners.objectives import ActionMagnitude, PixelDistance
+from visual_foresight.planners.plan import Plan
 
 
 @pytest.mark.parametrize("name", ["cem", "icem", "mppi"])
@@ -264,6 +265,39 @@ def test_a_decision_includes_encoding_in_its_deadline(world, simulator, monkeypa
 def test_bad_settings_are_refused(changes, message, simulator):
     with pytest.raises(ValueError, match=message):
         controller(simulator, **changes)
+
+
+class Own:
+    """A planner of somebody's own that gives back what it is told to."""
+
+    horizon = 4
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def plan(self, cost_fn, action_space, **given):
+        return self.answer
+
+
+def plan_of(actions):
+    return Plan(np.asarray(actions), cost=0.0, num_evaluations=1, num_iterations=1)
+
+
+def test_actions_beyond_the_box_are_clipped(world, simulator):
+    own = controller(simulator, Own(plan_of(np.full((4, 2), 9.0))))
+    action = own.act(world.observation(), pixels=world.disc[None])
+    np.testing.assert_array_equal(action, np.ones(2))
+    assert action.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [np.zeros((4, 2)), None, plan_of(np.zeros((0, 2))), plan_of(np.zeros((4, 3))), plan_of(np.full((4, 2), np.nan))],
+)
+def test_what_is_no_plan_is_refused(answer, world, simulator):
+    own = controller(simulator, Own(answer))
+    with pytest.raises(ValueError, match=r"must return a Plan with actions \[H, 2\]|not finite"):
+        own.act(world.observation(), pixels=world.disc[None])
 
 
 def test_what_act_needs_is_said(world, simulator):

@@ -46,3 +46,32 @@ def test_many_environments_need_as_many_of_everything():
         plan_many(CEM(), quadratic, BOX, rngs=[])
     with pytest.raises(ValueError, match=r"expected \[2, 200\]"):
         plan_many(CEM(), lambda c: np.zeros(3), BOX, rngs=[np.random.default_rng(0), np.random.default_rng(1)])
+
+
+@pytest.mark.parametrize("name", sorted(PLANNERS))
+def test_one_function_for_each_environment_will_do(name):
+    """As `planner.plan` takes it, with or without gradients."""
+    planner = PLANNERS[name](horizon=4, num_candidates=20, num_iterations=2)
+    costs = [Squares(target) for target in np.random.default_rng(1).uniform(-1.0, 1.0, (3, 2))]
+    together = plan_many(planner, costs, BOX, rngs=[np.random.default_rng(seed) for seed in range(3)])
+    for index, plan in enumerate(together):
+        alone = planner.plan(costs[index], BOX, rng=np.random.default_rng(index))
+        np.testing.assert_array_equal(plan.actions, alone.actions)
+        assert plan.cost == alone.cost
+
+
+def test_many_environments_need_their_own_generators_and_say_which_one_failed():
+    def nothing_is_finite(candidates):
+        return np.full(len(candidates), np.nan)
+
+    def rngs():
+        return [np.random.default_rng(0), np.random.default_rng(1)]
+
+    with pytest.raises(ValueError, match="same generator"):
+        plan_many(CEM(), quadratic, BOX, rngs=[np.random.default_rng(0)] * 2)
+    with pytest.raises(ValueError, match="3 functions for 2 generators"):
+        plan_many(CEM(), [quadratic] * 3, BOX, rngs=rngs())
+    with pytest.raises(TypeError, match=r"such as CEM\(\.\.\.\)"):
+        plan_many(CEM, quadratic, BOX, rngs=rngs())
+    with pytest.raises(ValueError, match="environment 1 of 2: none of 200 candidates has a finite cost"):
+        plan_many(CEM(), [quadratic, nothing_is_finite], BOX, rngs=rngs())

@@ -11,7 +11,7 @@ from keras import ops
 
 from visual_foresight.backend import compile_function
 from visual_foresight.planners import CEM, ICEM, MPPI, CEMGradient, RandomShooting
-from visual_foresight.planners.search import Search, run_search
+from visual_foresight.planners.search import Deadline, Search, run_search
 from visual_foresight.planners.whole_search import Draws, can_be_whole, draw_all, make_whole_search, record_search
 
 BOX = spaces.Box(np.array([-1.0, -0.5], np.float32), np.array([1.0, 2.0], np.float32))
@@ -42,7 +42,7 @@ def whole(planner, problem, cost=lambda candidates: away(ops, candidates)):
 
 def stepwise(planner, problem, cost=lambda candidates: away(np, candidates)):
     search = Search()
-    return run_search(search, planner.steps(problem, search), cost)
+    return run_search(search, planner.steps(problem, search), cost, Deadline(None))
 
 
 def pose(planner, seed, box=BOX, **given):
@@ -110,6 +110,15 @@ def test_with_too_few_finite_costs_nothing_is_entered():
         planner, pose(planner, 1), lambda candidates: ops.where(candidates[:, 0, 0] > 2.0, 1.0, np.float32(np.inf))
     )
     assert not done and not search.history and not np.isfinite(np.asarray(found["elite_costs"])).any()
+
+
+def test_a_planner_that_was_given_a_list_can_be_kept_by():
+    """Compiled searches are kept by their planner, so it must have a hash; a list has none."""
+    counts = [24, 20, 20]
+    planner = CEM(num_candidates=counts, num_elites=5)
+    counts.append(3)
+    assert hash(planner) == hash(CEM(num_candidates=(24, 20, 20), num_elites=5))
+    assert planner.counts == (24, 20, 20)
 
 
 def test_which_planners_can():

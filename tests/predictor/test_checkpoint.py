@@ -90,11 +90,28 @@ def test_saving_again_replaces_a_predictor_and_nothing_else(saved, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.tex").write_text("years of it")
-    with pytest.raises(ValueError, match="work exists and is no saved predictor; it is left alone"):
+    with pytest.raises(ValueError, match="work exists and is no saved predictor, .* left alone"):
+        other.save(tmp_path / "work")
+    (tmp_path / "work" / "config.json").write_text('{"lr": 1}')
+    with pytest.raises(ValueError, match="work exists and is no saved predictor, .* left alone"):
         other.save(tmp_path / "work")
     with pytest.raises(ValueError, match="thesis.tex exists and is no saved predictor"):
         other.save(tmp_path / "work" / "thesis.tex")
     assert (tmp_path / "work" / "thesis.tex").read_text() == "years of it"
+    (saved / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="or holds something else as well; it is left alone"):
+        other.save(saved)
+    (saved / "notes.txt").unlink()
+    (saved / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="saved exists and is no saved predictor"):
+        other.save(saved)
+
+
+def test_saving_through_a_link_replaces_what_it_points_at(saved, tmp_path):
+    link = tmp_path / "best"
+    link.symlink_to(saved)
+    make_predictor("fast").save(link)
+    assert link.is_symlink() and VideoPredictor.load(saved).config.backbone == "fast"
 
 
 def test_failed_save_leaves_the_old_predictor(saved, tmp_path):

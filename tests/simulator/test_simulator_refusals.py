@@ -42,6 +42,27 @@ def test_a_rollout_says_what_is_wrong_with_its_arguments(simulator, start, actio
         simulator.rollout(start, actions, outputs)
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+def test_a_robot_without_sensors_needs_no_states(context, stride):
+    """Zeros stood for its states in training, as the predictor's notes say; without the note they are asked for."""
+    sizes = {"stride": 3, "context_frames": 1} if stride == 3 else {}
+    predictor = vf.VideoPredictor(
+        vf.PredictorConfig(backbone="fast", action_size=2, state_size=1, num_masks=2, width=0.25, **sizes)
+    )
+    known = {name: context[name] for name in ("frames", "actions")}
+    with pytest.raises(ValueError, match=r"states \[2, 1\] are needed"):
+        vf.LearnedSimulator(predictor).start(**known)
+    predictor.metadata["training"] = {"data": {"absent": ["states"]}}
+    start = vf.LearnedSimulator(predictor).start(**known)
+    assert not start.state.any() and start.state.shape == (1, 1)
+
+
+def test_a_predictor_of_images_alone_needs_no_actions(context):
+    predictor = vf.VideoPredictor(vf.PredictorConfig(backbone="fast", use_state=False, num_masks=2, width=0.25))
+    start = vf.LearnedSimulator(predictor).start(context["frames"])
+    assert start.num_scenes == 1
+
+
 def test_a_name_is_no_predictor():
     with pytest.raises(TypeError, match="from_preset"):
         vf.LearnedSimulator("push_fast")
@@ -98,12 +119,44 @@ def test_loading_leaves_pythons_random_numbers_alone(folder):
         ({"start": 2}, "'start' means nothing without 'episode'"),
         ({"actions": np.zeros((1, 2))}, "'actions' means nothing without 'frames'"),
         ({"episode": 1, "frames": 2}, "both"),
+        ({"episode": 3}, "'episode' must be an Episode, got int"),
+        ("abc", "must be a dictionary"),
     ],
 )
 def test_reset_options_that_contradict_each_other_are_refused(folder, options, message):
     environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
     with pytest.raises(ValueError, match=message):
         environment.reset(options=options)
+
+
+@pytest.mark.parametrize("source", ["CartPole-v1", "VisualForesight/Push-v0"])
+def test_a_source_of_another_robot_is_refused(folder, source):
+    """Its observations would be shown to a predictor that knows others."""
+    options = {} if source == "CartPole-v1" else {"source_options": {"image_size": 32}}
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder), source=source, **options)
+    with pytest.raises(ValueError, match=r"pass options=\{'episode'"):
+        environment.reset()
+
+
+def test_the_single_environment_is_the_simulator_that_planners_know(folder, simulator, context):
+    """All that planners ask for, so that planning through it is planning with the simulator."""
+    from visual_foresight.planners import CEM
+    from visual_foresight.planners.objectives import PixelDistance
+    from visual_foresight.planners.simulation import cost_function
+
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    start = simulator.start(**context, pixels=[(20, 30)])
+    objective = PixelDistance([[40, 20]])
+    plans = [
+        CEM(horizon=6, num_candidates=16, num_elites=4, num_iterations=2).plan(
+            cost_function(one, start, objective), environment.action_space, rng=np.random.default_rng(0)
+        )
+        for one in (environment, simulator)
+    ]
+    np.testing.assert_allclose(plans[0].actions, plans[1].actions, atol=1e-5)
+    assert environment.stride == simulator.stride and environment.drafts == simulator.drafts
+    costs, gradients = environment.cost_gradient(start, objective, np.zeros((2, 3, 2), np.float32))
+    assert costs.shape == (2,) and gradients.shape == (2, 3, 2)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5])

@@ -156,6 +156,9 @@ def test_real_predictors_are_judged(options):
         bank_regret(predictor, bank, top=9)
     with pytest.raises(ValueError, match=r"the bank has image size \(24, 24\)"):
         bank_regret(predictor, invented(size=24))
+    predictor.set_weights([np.full_like(weight, np.nan) for weight in predictor.get_weights()])
+    with pytest.raises(ValueError, match="in scene 0 of the bank is not finite: its training diverged"):
+        bank_regret(predictor, bank)
 
 
 def test_the_same_seed_makes_the_same_bank(made):

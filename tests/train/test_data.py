@@ -47,6 +47,15 @@ def test_the_first_files_train_as_in_the_original(shards):
     assert data.train.num_episodes == 21 and data.validation.num_episodes == 9
     assert data.labels[0] == "shard-0.npz, record 0" and data.labels[-1] == "shard-6.npz, record 2"
     assert data.facts["format"] == "npz" and data.facts["train_frames"] == 21 * 8
+    assert data.facts["absent"] == []
+
+
+def test_a_robot_without_sensors_is_noted(tmp_path):
+    """So that nobody asks a predictor for the states of such a robot."""
+    bare = [Episode(one.frames, one.actions) for one in world.world(4)]
+    write_episodes(tmp_path / "bare.npz", bare)
+    data = load_data(configure(tmp_path, split_by="episode", train_val_split=0.5))
+    assert data.facts["absent"] == ["states"] and len(data.statistics.state_mean) == 1
 
 
 def test_a_split_by_episode_uses_every_file_and_depends_on_the_seed(shards):

@@ -194,6 +194,17 @@ def test_no_figure_depends_on_the_batch(predictor, report):
             assert ours[name]["mean"] == pytest.approx(theirs[name]["mean"], rel=1e-4, abs=1e-5, nan_ok=True)
 
 
+def test_predictions_that_are_no_numbers_are_refused():
+    """Left out of the means, a diverged predictor would be judged by what it has not lost yet."""
+    from visual_foresight.predictor import PredictorConfig, VideoPredictor
+
+    sizes = {"image_height": 16, "image_width": 16, "action_size": 2, "state_size": 2, "width": 0.25, "num_masks": 2}
+    broken = VideoPredictor(PredictorConfig(backbone="fast", **sizes))
+    broken.set_weights([np.full_like(weight, np.nan) for weight in broken.get_weights()])
+    with pytest.raises(ValueError, match="frames predicted in window 0 .* are not finite: its training diverged"):
+        evaluation.evaluate(broken, tracked(3), batch_size=2)
+
+
 def test_the_report_is_plain_json(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 

@@ -160,6 +160,18 @@ def test_random_regret_refuses_impossible_choices():
         metrics.random_regret(np.arange(3.0), 4)
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_costs_that_are_not_finite_are_not_ranked(broken):
+    """A predictor that diverged would otherwise be given the regret of whatever comes first."""
+    true = np.arange(4.0)
+    costs = np.array([0.0, broken, 2.0, 3.0])
+    for figure in (metrics.rank_correlation, metrics.top_k_regret):
+        with pytest.raises(ValueError, match="1 of 4 predicted costs are not finite"):
+            figure(costs, true)
+        with pytest.raises(ValueError, match="1 of 4 true costs are not finite"):
+            figure(true, costs)
+
+
 def test_lpips_asks_the_network_in_its_own_units(monkeypatch):
     """Pictures in [-1, 1], colours first, one distance for each frame, in order."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.benchmark.protocol import protocol_differences, protocol_hash
+from visual_foresight.benchmark.rows import unusable_entry
 from visual_foresight.benchmark.statistics import bootstrap_interval, paired_share_interval, sign_flip_test
 
 Rows = Sequence[Mapping[str, Any]]
@@ -115,22 +116,15 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON ({error})") from error
     if not isinstance(results, dict) or not {"protocol", "episodes"} <= results.keys() or not results["episodes"]:
         raise ValueError(f"{path} holds no results of visual-foresight plan: it lacks a protocol or episodes")
+    if not isinstance(results["protocol"], dict) or not isinstance(results["episodes"], list):
+        raise ValueError(f"{path} holds no results of visual-foresight plan: protocol or episodes are of another kind")
     if protocol_hash(results["protocol"]) != results["protocol"].get("sha256"):
         raise ValueError(f"{path}: its protocol does not fit its hash; it was changed by hand or damaged")
     for number, row in enumerate(results["episodes"]):
-        _check_row(path, number, row)
+        unusable = unusable_entry(row)
+        if unusable is not None:
+            raise ValueError(f"{path}: episode {number} has no usable {unusable}; the file is damaged")
     return results
-
-
-def _check_row(path: Path, number: int, row: Any) -> None:
-    """Raises ValueError where an episode does not hold what is compared."""
-    kinds: dict[str, Any] = {"method": str, "shift": str, "task": int, "planner_seed": int}
-    if isinstance(row, dict) and "skipped" not in row:
-        kinds |= {"task_seed": int, "success": bool, "final_distance_px": (int, float)}
-    for name, kind in kinds.items():
-        if not isinstance(row, dict) or not isinstance(row.get(name), kind):
-            found = row.get(name) if isinstance(row, dict) else row
-            raise ValueError(f"{path}: episode {number} has no usable {name!r} ({found!r}); the file is damaged")
 
 
 def _partners(first: Rows, second: Rows, names: str) -> list[tuple[tuple[str, str], tuple[str, str]]]:

@@ -3,9 +3,9 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from visual_foresight.benchmark.rows import row_key
+from visual_foresight.benchmark.rows import row_key, unusable_entry
 
 JOURNAL_VERSION = 1
 
@@ -44,10 +44,15 @@ class Journal:
             self._append({"journal": JOURNAL_VERSION, "identity": identity})
             return
         self._check(lines[0], identity)
-        for line in lines[1:]:
+        for number, line in enumerate(lines[1:], start=2):
             if "row" in line:
+                unusable = unusable_entry(line["row"])
+                if unusable is not None:
+                    self._damaged(number, f"the row has no usable {unusable}")
                 self._rows[row_key(line["row"])] = line["row"]
             elif "method" in line:
+                if not isinstance(line["method"], str) or not isinstance(line.get("settings"), dict):
+                    self._damaged(number, "no name of a method with its settings")
                 self.methods[line["method"]] = line["settings"]
 
     @property
@@ -107,13 +112,14 @@ class Journal:
             try:
                 line = json.loads(text)
             except ValueError as error:
-                raise ValueError(
-                    f"{self.path}, line {number}: not JSON ({error}); begin anew with --overwrite"
-                ) from error
+                self._damaged(number, f"not JSON ({error})", error)
             if not isinstance(line, dict):
-                raise ValueError(f"{self.path}, line {number}: not a line of a journal; begin anew with --overwrite")
+                self._damaged(number, "not a line of a journal")
             lines.append(line)
         return lines
+
+    def _damaged(self, number: int, what: str, error: Exception | None = None) -> NoReturn:
+        raise ValueError(f"{self.path}, line {number}: {what}; begin anew with --overwrite") from error
 
     def _check(self, header: dict[str, Any], identity: dict[str, Any]) -> None:
         if header.get("journal") != JOURNAL_VERSION or not isinstance(header.get("identity"), dict):

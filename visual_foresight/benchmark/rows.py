@@ -19,6 +19,18 @@ def row_key(row: dict[str, Any]) -> tuple:
     return tuple(row[name] for name in KEY)
 
 
+def unusable_entry(row: Any) -> str | None:
+    """Return what a row read from a file lacks of what runs are compared by, or None: "'success' (None)"."""
+    kinds: dict[str, Any] = {"method": str, "shift": str, "task": int, "planner_seed": int}
+    if isinstance(row, dict) and "skipped" not in row:
+        kinds |= {"task_seed": int, "success": bool, "final_distance_px": (int, float)}
+    for name, kind in kinds.items():
+        found = row.get(name) if isinstance(row, dict) else row
+        if not isinstance(row, dict) or not isinstance(found, kind):
+            return f"{name!r} ({found!r})"
+    return None
+
+
 def episode_row(
     record: ControlRecord,
     task: "Task",

@@ -45,7 +45,7 @@ def make_simulator(
     if seen != shown:
         raise ValueError(
             f"predictor {preset} was trained on {seen} images, the environment shows {shown}; "
-            "make the environment with that image_size"
+            "take a predictor of such images, or make the environment with that image_size"
         )
     taken, given = door.simulator.predictor.config.action_size, environment.action_space.shape[0]
     if taken != given:

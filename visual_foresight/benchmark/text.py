@@ -29,24 +29,23 @@ def results_text(results: Mapping[str, Any]) -> str:
 
 def method_table(figures: Sequence[Figures]) -> str:
     """Return one line for each method and shift."""
-    names = "method, n, within 3 px, 95 %, any time, 4 px, final px, gained px, final cm, Hz, p50 s, p95 s"
+    names = "method, n, within 3 px, 95 %, any time, 4 px, final px, gained px, final cm, Hz, p50 s, p95 s, max s"
     rows = [names.split(", ")]
     with_deadline = any("missed_share" in one.get("decisions", {}) for one in figures)
     if with_deadline:
-        rows[0] += ["max s", "missed", "iterations"]
+        rows[0] += ["missed", "iterations"]
     for one in figures:
         name = one["method"] if one["shift"] == "none" else f"{one['method']}, {one['shift']}"
         row = [name, str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
         row += [_rate(one["success_any_time"]), _rate(one["success_4px"])]
         row += [_mean(one, "final_distance_px"), _mean(one, "improvement_px"), _mean(one, "final_distance_cm")]
         times = one.get("decisions")
-        row += ["-"] * 3 if times is None else [f"{times['hertz']:.1f}", f"{times['p50']:.3f}", f"{times['p95']:.3f}"]
-        if with_deadline:
-            row += (
-                ["-"] * 3
-                if times is None
-                else [f"{times['max']:.3f}", f"{100 * times['missed_share']:.1f} %", f"{times['iterations_mean']:.1f}"]
-            )
+        if times is None:
+            row += ["-"] * (6 if with_deadline else 4)
+        else:
+            row += [f"{times['hertz']:.1f}", *(f"{times[name]:.3f}" for name in ("p50", "p95", "max"))]
+            if with_deadline:
+                row += [f"{100 * times['missed_share']:.1f} %", f"{times['iterations_mean']:.1f}"]
         rows.append(row)
     return aligned(rows)
 

@@ -144,6 +144,17 @@ def _dispatch(words: list[str]) -> int:
         if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
             raise
         return _fail(f"{PROGRAM} {verb}", _message(error))
+    except Exception as error:
+        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK") or not _is_out_of_memory(error):
+            raise
+        advice = "ask for less at once (a smaller batch, fewer candidates, smaller images)"
+        return _fail(f"{PROGRAM} {verb}", f"out of memory: {advice}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory of the host or of an accelerator has run out, as NumPy, TensorFlow and JAX say it."""
+    named = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)[:500]
+    return isinstance(error, MemoryError) or named
 
 
 def _message(error: Exception) -> str:
@@ -154,7 +165,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, PermissionError) and error.errno and name:
         return f"{name} cannot be written or read: permission denied; choose another path, or change its rights"
     if isinstance(error, FileNotFoundError) and error.errno and name:
-        return f"{name} is not there and cannot be made: choose another path"
+        return f"{name} is not there, and if it is an output it cannot be made: choose another path"
     if isinstance(error, OSError) and error.errno and name:
         return f"{name} cannot be written or read: {error.strerror}; choose another path"
     return str(error) or type(error).__name__

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if path is not None:
             check_output_file(path)
             _check_own(Path(path), own)
+    control.describe_model(args)  # a wrong name is answered before anything is measured
     results, text = _measure(args, settings)
     results |= _machine() | {"settings": settings.table(), "model": str(args.preset), "precision": args.precision}
     if args.output is not None:
@@ -108,7 +109,9 @@ def _measure(args: argparse.Namespace, settings: control.ControlSettings) -> tup
     for each in measurements(args, settings):
         measured.append(each)
         print(f"{each.name}: {each.rate:.4g} {each.unit}/s", file=sys.stderr)
-    limits = {each.name: each.rate for each in measured if each.limit == each.name}
+    # Some works bound others: a step of the environment is bounded by drawing its frame.
+    named = {each.limit for each in measured}
+    limits = {each.name: each.rate for each in measured if each.name in named}
     return {"measurements": [each.to_json(limits) for each in measured]}, table(measured, limits)
 
 

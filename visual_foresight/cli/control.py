@@ -1,7 +1,6 @@
 """What the commands `demo`, `plan` and `bench` share: their options, and the tasks that these name."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +178,7 @@ def describe_model(args: argparse.Namespace) -> dict[str, Any]:
 
 def weights_digest(preset: str) -> str:
     """Return the SHA-256 of a predictor's weights, as its config records and its loading checked it."""
+    from visual_foresight.predictor.checkpoint import read_description
     from visual_foresight.predictor.presets import preset_directory
 
-    return json.loads((preset_directory(preset) / "config.json").read_text(encoding="utf-8"))["weights_sha256"]
+    return read_description(preset_directory(preset))["weights_sha256"]

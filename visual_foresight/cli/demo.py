@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     check_output_folder(args.output)
     if (Path(args.output) / "journal.jsonl").exists():
         raise ValueError(f"--output {args.output} holds a run of plan, whose results would be replaced: choose another")
+    check_own(Path(args.output))
     tasks = control.choose_tasks(None, episodes=args.episodes, seed=args.seed, split=args.split)
     started = time.perf_counter()
     with closing(gymnasium.make(control.DEFAULT_ENVIRONMENT)) as environment:
@@ -51,12 +52,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def check_own(folder: Path) -> None:
+    """Refuse to replace results that no demo wrote.
+
+    Raises:
+        ValueError: a file of one of its names is something else.
+    """
+    for name, marks in (("results.json", ('"protocol"', '"episodes"')), ("report.html", ("Visual Foresight",))):
+        path = folder / name
+        if not path.is_file() or path.stat().st_size == 0:
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if not all(mark in text for mark in marks):
+            raise ValueError(f"{path} exists and is no result of a demo: choose another --output, or move it away")
+
+
 def run_episodes(
     environment: Any, tasks: Any, settings: control.ControlSettings, args: argparse.Namespace
 ) -> list[ControlRecord]:
     """Run tasks one after the other, with a line of progress for each on standard error."""
     from tqdm import tqdm
 
+    if args.simulator == "learned":
+        control.describe_model(args)  # a wrong name is answered before anything else is said
     print(f"building the simulator ({source_name(args)}) ...", file=sys.stderr)
     dtype = control.predictor_dtype(args)
     second = control.second_opinion(args)

@@ -141,8 +141,12 @@ def check_fit(windows: Sequence["Episode"], predictor: "VideoPredictor", data: s
     Raises:
         ValueError: names both sides.
     """
+    from visual_foresight.predictor.checkpoint import require_robot
+
     config = predictor.config
     for window in windows:
+        has = {"has_actions": window.actions is not None, "has_states": window.states is not None}
+        require_robot(config, predictor.metadata, **has, what=data)
         sizes = {"actions": (window.actions, config.action_size), "states": (window.states, config.state_size)}
         for name, (rows, wanted) in sizes.items():
             if rows is not None and config.use_state and rows.shape[1] != wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,8 @@ def write_episodes(
     name = Path(path).name
     if format is None and ".tfrecord" not in name and not name.endswith(".npz"):
         raise ValueError(f"{path}: name it *.npz or *.tfrecord, or say which with format='npz' or format='push'")
+    if isinstance(episodes, (Episode, Mapping)):
+        raise ValueError(f"episodes must be a list of them, got one {type(episodes).__name__}: write [episode]")
     format = format or ("npz" if name.endswith(".npz") else "push")
     with ShardWriter(path, format=format, encoding=encoding, quality=quality) as shard:
         for episode in episodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,8 +13,12 @@ from typing import Any
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, ShardWriter, find_shards, read_shard, writable_format
+from visual_foresight.video_files import replace_folder
+from visual_foresight.wording import some_of
 
 __all__ = ["Conversion", "convert"]
+
+_OWN_NAME = re.compile(r"episodes-\d{5,}\.(npz|tfrecords?)")
 
 PathLike = str | os.PathLike[str]
 
@@ -56,13 +61,15 @@ def convert(
         quality: JPEG quality.
         episodes_per_file: Episodes in each file of a folder.
         skip_bad: Pass over damaged records and list them; else the first one ends the conversion.
-        overwrite: Replace a destination that exists.
+        overwrite: Replace a destination that exists: a file of that format, or a folder of nothing but what a
+            conversion wrote.
         on_episode: Called with each episode that was written.
 
     Raises:
         FileNotFoundError: There is no source.
         FileExistsError: The destination exists.
-        ValueError: An argument is wrong, a record is damaged, or there is no episode.
+        ValueError: An argument is wrong, a record is damaged, there is no episode, or the destination holds something
+            else than episodes.
     """
     destination = Path(destination)
     name, shards = find_shards(source, format=source_format)
@@ -74,6 +81,7 @@ def convert(
         raise FileExistsError(f"{destination} exists: choose another name or pass --overwrite")
     if destination.exists() and any(shard.resolve().is_relative_to(destination.resolve()) for shard in shards):
         raise ValueError(f"{destination} holds the source: choose another destination")
+    _require_replaceable(destination, suffix)
     report = Conversion(name, to)
     episodes = _episodes(name, shards, options or ReadOptions(preprocess="none"), skip_bad, report, on_episode)
     writing: dict[str, Any] = {"format": to, "encoding": encoding, "quality": quality}
@@ -143,14 +151,25 @@ def _write_folder(
                     following = next(episodes, None)
         _require_some(report, source)
         temporary.chmod(0o755)
-        if destination.is_dir():
-            shutil.rmtree(destination)
-        elif destination.exists():
-            destination.unlink()
-        os.replace(temporary, destination)
+        replace_folder(temporary, destination)
         report.files += [str(destination / name) for name in names]
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_replaceable(destination: Path, suffix: str) -> None:
+    """Refuse to remove what no conversion wrote."""
+    if destination.is_dir():
+        if suffix in destination.name:
+            raise ValueError(f"{destination} is a folder, and its name is that of a single file: choose another name")
+        foreign = sorted(path.name for path in destination.iterdir() if not _OWN_NAME.fullmatch(path.name))
+        if foreign:
+            raise ValueError(
+                f"{destination} holds what no conversion wrote ({some_of(foreign)}); it is left alone, choose "
+                "another folder"
+            )
+    elif destination.exists() and suffix not in destination.name:
+        raise ValueError(f"{destination} is a file, and a folder is needed there: choose another name")
 
 
 def _require_some(report: Conversion, source: PathLike) -> None:

@@ -17,6 +17,7 @@ can be action columns only. Without a file beside it an episode has pictures onl
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from visual_foresight.episode import FINAL_ACTION, Episode
+from visual_foresight.formats.picture import rgb_of
 from visual_foresight.formats.record import Fault, ReadOptions, attempt
 from visual_foresight.formats.resize import move_pixels, resize_frames
 from visual_foresight.formats.video import VIDEO_SUFFIXES, iterate_video
@@ -74,7 +76,25 @@ def _in_order(path: Path) -> list[tuple[int, int, str]]:
 
 def _pictures(folder: Path) -> list[Path]:
     found = [each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES and each.name[0] != "."]
-    return sorted(found, key=_in_order)
+    found.sort(key=_in_order)
+    _require_no_gap(found)
+    return found
+
+
+def _require_no_gap(files: list[Path]) -> None:
+    """Refuse numbered pictures of which some are missing: the actions after them would belong to other frames."""
+    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.name) for file in files]
+    numbers = [int(part[2]) for part in parts if part is not None]
+    if len(numbers) < len(files) or len({(part[1], part[3]) for part in parts if part is not None}) > 1:
+        return
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    usual = min(steps, default=0)  # every tenth picture may have been kept
+    for before, after, step in zip(files, files[1:], steps, strict=False):
+        if step != usual:
+            raise ValueError(
+                f"pictures are missing between {before.name} and {after.name}: frames and actions would not belong "
+                "together; number them without gaps"
+            )
 
 
 def _read(shard: Path, options: ReadOptions) -> Episode:
@@ -111,8 +131,8 @@ def _picture_frames(files: list[Path]) -> Iterator[np.ndarray]:
     for file in files:
         try:
             with Image.open(file) as picture:
-                yield np.asarray(picture.convert("RGB"))
-        except (OSError, SyntaxError) as error:
+                yield rgb_of(picture)
+        except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"the picture {file.name} cannot be decoded: {error}") from None
 
 

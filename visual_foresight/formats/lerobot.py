@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.episode import FINAL_ACTION, Episode
+from visual_foresight.formats.picture import rgb_of
 from visual_foresight.formats.record import RECORD_ERRORS, Fault, ReadOptions, attempt
 from visual_foresight.formats.resize import preprocess_episode, resize_frames
 from visual_foresight.formats.video import iterate_video
@@ -180,7 +181,7 @@ def _pictures(values: list[Any]) -> np.ndarray:
     for step, value in enumerate(values):
         try:
             with Image.open(io.BytesIO(value["bytes"])) as picture:
-                frames.append(np.asarray(picture.convert("RGB")))
-        except (OSError, TypeError) as error:
+                frames.append(rgb_of(picture))
+        except (OSError, TypeError, ValueError) as error:
             raise ValueError(f"the picture of frame {step} cannot be decoded: {error}") from None
     return np.stack(frames)

@@ -12,7 +12,10 @@ from typing import Any, Protocol
 
 from visual_foresight.episode import Episode
 
-__all__ = ["PREPROCESSES", "RECORD_ERRORS", "Fault", "Format", "ReadOptions", "RecordWriter", "attempt"]
+__all__ = ["LARGEST_SIDE", "PREPROCESSES", "RECORD_ERRORS", "Fault", "Format", "ReadOptions", "RecordWriter", "attempt"]
+
+LARGEST_SIDE = 4096
+"""Pixels; what is larger is a slip of the hand, and would take all memory."""
 
 PREPROCESSES = ("seed", "antialias", "none")
 
@@ -62,6 +65,8 @@ class ReadOptions:
         size = tuple(self.image_size) if isinstance(self.image_size, tuple | list) else ()
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(f"image_size must be (height, width) in whole pixels, got {self.image_size!r}")
+        if max(size) > LARGEST_SIDE:
+            raise ValueError(f"image_size must be at most {LARGEST_SIDE} pixels a side, got {self.image_size!r}")
         object.__setattr__(self, "image_size", size)
         if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1 or None, got {self.max_frames}")

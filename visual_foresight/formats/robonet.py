@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.episode import Episode
+from visual_foresight.formats.picture import rgb_of
 from visual_foresight.formats.record import Fault, ReadOptions, attempt
 from visual_foresight.formats.resize import preprocess_episode
 from visual_foresight.formats.video import video_from_bytes
@@ -127,8 +128,8 @@ def _picture(stored: Any) -> np.ndarray:
 
     try:
         with Image.open(io.BytesIO(stored[()].tobytes())) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
+            return rgb_of(picture)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{stored.name} cannot be decoded: {error}") from None
 
 

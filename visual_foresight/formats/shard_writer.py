@@ -75,6 +75,8 @@ class ShardWriter:
         """
         if self._writer is None:
             raise ValueError(f"the shard {self.path} is not open: use `with ShardWriter(...) as shard:`")
+        if not isinstance(episode, Episode):
+            raise ValueError(f"the shard {self.path} takes Episodes (visual_foresight.Episode), got {type(episode)!r}")
         self._writer.add(episode)
         self.num_episodes += 1
 

@@ -16,6 +16,7 @@ import numpy as np
 from visual_foresight.backend import import_tensorflow
 from visual_foresight.episode import Episode
 from visual_foresight.formats.checksum import masked_crc32c
+from visual_foresight.formats.picture import rgb_of
 from visual_foresight.formats.record import Fault, attempt
 from visual_foresight.formats.resize import crop_box, resize_frames
 
@@ -245,7 +246,7 @@ def decode_frame(encoded: bytes, preprocess: str, image_size: tuple[int, int]) -
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             stored_size = (picture.height, picture.width)
-            frame = None if is_jpeg else np.asarray(picture.convert("RGB"))
+            frame = None if is_jpeg else rgb_of(picture)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"a picture of {len(encoded)} bytes cannot be decoded: {error}") from None
     if frame is None:

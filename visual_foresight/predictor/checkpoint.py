@@ -7,7 +7,6 @@ record of registered names.
 
 import hashlib
 import json
-import os
 import platform
 import random
 import shutil
@@ -21,6 +20,7 @@ import keras
 
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.statistics import Statistics
+from visual_foresight.video_files import replace_folder
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
@@ -34,7 +34,8 @@ WEIGHTS_FILE = "model.weights.h5"
 def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
     """Write a predictor as a directory: first beside its place under another name, then renamed.
 
-    An earlier predictor there is replaced; a directory that is something else is left alone.
+    An earlier predictor there is replaced; a directory that is something else, or holds anything else, is left alone.
+    A link to a directory is followed.
 
     Args:
         predictor: what to save; the optimizer's state is not part of it.
@@ -44,8 +45,12 @@ def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
         ValueError: `directory` exists and holds something else, or the metadata are not JSON-plain.
     """
     directory = Path(directory)
+    directory = directory.resolve() if directory.is_symlink() else directory
     if directory.exists() and not is_replaceable(directory):
-        raise ValueError(f"{directory} exists and is no saved predictor; it is left alone, choose another name")
+        raise ValueError(
+            f"{directory} exists and is no saved predictor, or holds something else as well; it is left alone, choose "
+            "another name"
+        )
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -54,7 +59,7 @@ def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
         text = _to_text(_describe(predictor, sha256_of(weights)), directory)
         (temporary / CONFIG_FILE).write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
-        _move_into_place(temporary, directory)
+        replace_folder(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -179,9 +184,43 @@ def preprocess_of(metadata: Mapping[str, Any]) -> str:
     return noted if isinstance(noted, str) else noted.get("preprocess", "seed")
 
 
+def require_robot(
+    config: PredictorConfig, metadata: Mapping[str, Any], *, has_actions: bool, has_states: bool, what: str
+) -> None:
+    """Refuse data without the actions or states that a predictor was trained with: zeros would be taken for them.
+
+    Raises:
+        ValueError: says what is missing.
+    """
+    if not config.use_state:
+        return
+    missing = ["actions"] * (not has_actions) + ["states"] * (not has_states and not is_stateless(metadata))
+    if missing:
+        raise ValueError(
+            f"{what} has no {' and no '.join(missing)}, which the predictor was trained with; predict from data that "
+            "has them, or train on such data as this (for images alone with --use_state=0)"
+        )
+
+
+def is_stateless(metadata: Mapping[str, Any]) -> bool:
+    """Whether a predictor was trained on a robot without sensors, so that zeros stand for its states."""
+    return "states" in metadata.get("training", {}).get("data", {}).get("absent", ())
+
+
 def is_replaceable(directory: Path) -> bool:
-    """Whether saving may replace what is there: an empty directory or a saved predictor."""
-    return directory.is_dir() and ((directory / CONFIG_FILE).is_file() or not any(directory.iterdir()))
+    """Whether saving may replace what is there: an empty directory, or a saved predictor and nothing else."""
+    if not directory.is_dir():
+        return False
+    found = {path.name for path in directory.iterdir()}
+    if not found:
+        return True
+    if CONFIG_FILE not in found or not found <= {CONFIG_FILE, WEIGHTS_FILE}:
+        return False
+    try:
+        description = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(description, dict) and description.get("format") == FORMAT
 
 
 def sha256_of(path: Path) -> str:
@@ -228,20 +267,3 @@ def _to_text(description: Mapping[str, Any], directory: Path) -> str:
         raise ValueError(
             f"cannot save {directory}: the metadata must be plain JSON (no arrays, no NaN): {error}"
         ) from error
-
-
-def _move_into_place(temporary: Path, directory: Path) -> None:
-    """Rename; a directory cannot be renamed onto a full one, so the old one steps aside first."""
-    aside = None
-    if directory.exists():
-        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-        os.replace(directory, aside / "previous")
-    try:
-        os.replace(temporary, directory)
-    except OSError:
-        if aside is not None:
-            os.replace(aside / "previous", directory)
-        raise
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)

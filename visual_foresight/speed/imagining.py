@@ -1,6 +1,7 @@
 """Rollouts and decisions: frames that a predictor imagines, the time of a decision, and what of it is network."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,9 @@ def measure_published_decision(
     share = float(np.median(np.array(rollouts) / np.array(decisions)))
     facts = {"rollouts_milliseconds": 1e3 * float(np.median(rollouts)), "network_share": share}
     note = " x ".join(str(budget[name]) for name in ("candidates", "iterations", "horizon")) + " control steps"
-    return Measurement(name, "decisions", 1, decisions, f"{note}, {_describe(simulator)}", facts=facts)
+    note = f"{note}, {_describe(simulator)}"
+    bound = _decision_limit(simulator, planner.counts, budget["horizon"])
+    return Measurement(name, "decisions", 1, decisions, note, *bound, facts)
 
 
 def _imagining_of(simulator: Any, objective: Any) -> Callable[[np.ndarray], Any]:
@@ -206,7 +209,8 @@ def measure_decision(
 
     seconds = timed(decide, repeats=repeats, warmup=warmup)
     note = f"{settings.planner}, {settings.iterations} x {settings.candidates} candidates, horizon {settings.horizon}"
-    return Measurement("decision", "decisions", 1, seconds, note)
+    bound = _decision_limit(simulator, controller.planner.counts, settings.horizon)
+    return Measurement("decision", "decisions", 1, seconds, note, *bound)
 
 
 # ---- parts -------------------------------------------------------------------------------------------------------
@@ -256,6 +260,22 @@ def _limit(predictor: Any) -> str:
     if predictor.config.backbone == "seed":
         return limits.CONVOLUTION_BFLOAT16 if rounded else limits.CONVOLUTION
     return limits.SMALL_CONVOLUTION_BFLOAT16 if rounded else limits.SMALL_CONVOLUTION
+
+
+def _decision_limit(simulator: Any, counts: Sequence[int], horizon: int) -> tuple[str | None, float | None]:
+    """What bounds a decision, and how many operations its rollouts are: of the second opinion, too, if there is one."""
+    members, share = getattr(simulator, "simulators", (simulator,)), getattr(simulator, "share", 1.0)
+    predictors: list[Any] = [getattr(getattr(one, "simulator", one), "predictor", None) for one in members]
+    if None in predictors:
+        return None, None
+    total = 0.0
+    for index, predictor in enumerate(predictors):
+        judged = sum(math.ceil(share * count) if index else count for count in counts)
+        operations = count_step_flops(predictor)
+        if operations is None:
+            return None, None
+        total += operations * judged * -(-horizon // predictor.config.stride)
+    return _limit(predictors[0]), total
 
 
 def count_step_flops(predictor: Any, batch: int = 8) -> float | None:

@@ -102,11 +102,7 @@ def make_decision(
 
     def decide() -> None:
         costs = [cost_function(simulator, scene(simulator), objective) for _ in range(count)]
-
-        def cost_of_all(candidates: np.ndarray) -> np.ndarray:  # [N, K, H, A] to [N, K]
-            return np.stack([cost(each) for cost, each in zip(costs, candidates, strict=True)])
-
-        plan_many(planner, cost_of_all, space, rngs=[np.random.default_rng(seed) for seed in range(count)])
+        plan_many(planner, costs, space, rngs=[np.random.default_rng(seed) for seed in range(count)])
 
     return decide
 
