@@ -301,5 +301,7 @@ def _check_combinations(config: TrainingConfig) -> None:
         raise ValueError("follow_weight tells things from the robot by the robot's state: pass --use_state=1")
     if config.init_from and config.pretrained_model:
         raise ValueError("init_from and pretrained_model both name the weights to start from; pass one of them")
+    if not config.output_dir:
+        raise ValueError("output_dir has no name (an empty text): give one, or '.' for the folder that you are in")
     if config.resume and config.overwrite:
         raise ValueError("resume continues the run in output_dir and overwrite replaces it; pass one of them")

@@ -122,18 +122,21 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return view
 
 
+_CHANNELS = "repeat a grey channel three times, drop an alpha channel"
+
+
 def _check_frames(frames: Any) -> np.ndarray:
     if not isinstance(frames, np.ndarray):
         raise TypeError(f"Episode frames must be a NumPy array [T, H, W, 3] of uint8, got {type(frames).__name__}")
     if frames.dtype != np.uint8:
-        raise TypeError(
-            f"Episode frames must be uint8, got {frames.dtype}: convert floats in [0, 1] with "
-            "visual_foresight.frames.to_uint8"
-        )
+        way = "visual_foresight.frames.to_uint8" if frames.dtype.kind == "f" else "frames.astype(np.uint8) if in 0..255"
+        kind = "floats in [0, 1]" if frames.dtype.kind == "f" else "whole numbers"
+        raise TypeError(f"Episode frames must be uint8, got {frames.dtype}: convert {kind} with {way}")
     if frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+        first = frames.ndim == 4 and frames.shape[1] == 3
         raise ValueError(
             f"Episode frames must have shape [T, H, W, 3] with at least one frame, got {list(frames.shape)}: "
-            "repeat a grey channel three times, drop an alpha channel"
+            + ("move the channels to the end with np.moveaxis(frames, 1, -1)" if first else _CHANNELS)
         )
     return frames
 

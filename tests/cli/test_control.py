@@ -53,9 +53,20 @@ def test_demo_replaces_its_own_results_only(refused, tmp_path, name):
     assert (tmp_path / name).read_text() == '{"mine": 1}'
 
 
-def test_an_output_without_a_name_is_refused(refused):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", *ORACLE, "--output="),
+        ("plan", "--tasks=1", "--method=zero", "--output="),
+        ("collect", "--episodes=1", "--steps=5", "--output="),
+        ("predict", "--output="),
+        ("train", "--data_dir=.", "--output_dir="),
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_output_without_a_name_is_refused(words, refused):
     """As of a variable of the shell that is not set: the present folder was not meant."""
-    assert "the output has no name" in refused("demo", *ORACLE, "--output=")
+    assert "has no name (an empty text)" in refused(*words)
 
 
 def test_demo_replaces_what_a_demo_wrote(command, tmp_path):

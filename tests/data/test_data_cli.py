@@ -195,6 +195,7 @@ def test_convert_removes_only_what_a_conversion_wrote(command, refused, npz_fold
     ("words", "message"),
     [
         (("convert", "{data}", "{new}.npz", "--preprocess=seed", "--image_size=99999x64"), "at most 4096 pixels"),
+        (("validate", "{data}", "--max_faults=-1"), "--max_faults must not be negative"),
         (("inspect", "nothing"), "nothing does not exist"),
         (("validate", "nothing"), "nothing does not exist"),
         (("convert", "{data}", "{new}"), "name the format to write with --to=push or --to=npz"),

@@ -46,6 +46,8 @@ STATES = np.zeros((4, 5), np.float32)
         ({"frames": FRAMES.tolist()}, TypeError, "must be a NumPy array"),
         ({"frames": FRAMES.astype(np.float32)}, TypeError, "must be uint8, got float32: convert"),
         ({"frames": FRAMES[..., :1]}, ValueError, "[T, H, W, 3] with at least one frame, got [4, 8, 9, 1]"),
+        ({"frames": FRAMES.astype(np.int64)}, TypeError, "convert whole numbers with frames.astype(np.uint8)"),
+        ({"frames": np.zeros((4, 3, 8, 9), np.uint8)}, ValueError, "np.moveaxis(frames, 1, -1)"),
         ({"frames": FRAMES[:0]}, ValueError, "got [0, 8, 9, 3]"),
         ({"frames": FRAMES[0]}, ValueError, "got [8, 9, 3]"),
         ({"actions": np.zeros((4, 2))}, ValueError, "needs 3 actions, one less than frames"),

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from visual_foresight.envs.collect import CollectSettings, collect_episodes
+    from visual_foresight.video_files import check_output_folder
 
     settings = CollectSettings(
         episodes=args.episodes,
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         encoding=args.encoding,
         image_size=args.image_size,
     )
+    check_output_folder(args.output)
     with tqdm(
         total=settings.episodes,
         unit="episode",

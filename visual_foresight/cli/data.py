@@ -185,6 +185,8 @@ def _summary_lines(summary: Any) -> list[str]:
 def _validate(args: argparse.Namespace) -> int:
     from visual_foresight.formats.inspection import Misfit, find_faults
 
+    if args.max_faults < 0:
+        raise ValueError(f"--max_faults must not be negative, got {args.max_faults}")
     good, faults = 0, []
     with _progress("validating") as bar:
 

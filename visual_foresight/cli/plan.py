@@ -103,10 +103,11 @@ def run(args: argparse.Namespace) -> int:
             f"--calibrate compares costs of plans, and {', '.join(methods)} has none: add one of "
             f"{', '.join(PLANNING_METHODS)} to --method"
         )
+    from visual_foresight.video_files import check_output_folder
+
+    check_output_folder(args.output)
     folder = Path(args.output)
     if args.record:
-        from visual_foresight.video_files import check_output_folder
-
         check_output_folder(folder / EPISODES)
     facts = {name: control.describe_model(args) if name == "learned" else {} for name in methods}
     protocol = describe(args.env, tasks, settings)

@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.data_dir is not None and args.split is not None:
         raise ValueError(f"--split {args.split} chooses objects to record, and --data_dir names data: pass one of them")
     from visual_foresight.predictor import VideoPredictor
+    from visual_foresight.video_files import check_output_folder
 
+    check_output_folder(args.output)
     predictor = VideoPredictor.from_preset(args.preset)
     length = predictor.config.context_frames + args.steps
     windows = find_windows(args, predictor, length)

@@ -152,7 +152,7 @@ def read_episodes(
     *,
     format: str | None = None,
     preprocess: str = "seed",
-    image_size: tuple[int, int] = (64, 64),
+    image_size: tuple[int, int] | int = (64, 64),
     use_state: bool = True,
     max_frames: int | None = None,
     skip_bad: bool = False,
@@ -166,7 +166,7 @@ def read_episodes(
         format: Name in `FORMATS`; None recognises it.
         preprocess: "seed" (the original's crop and bicubic resize), "antialias" (area; JPEG at reduced scale inside the
             decoder), "none" (stored size).
-        image_size: (height, width) in pixels, for "seed" and "antialias".
+        image_size: (height, width) in pixels, or one number for both, for "seed" and "antialias".
         use_state: False leaves actions and states out, as the original's `use_state=0`.
         max_frames: Read only the first so many frames of each episode.
         skip_bad: Pass over records that cannot be read instead of raising.
@@ -182,7 +182,8 @@ def read_episodes(
     """
     # The advice is a command: this error also ends commands that have no such option.
     advice = "; `visual-foresight data convert --skip_bad` makes a copy without what cannot be read"
-    options = ReadOptions(preprocess, image_size, use_state, max_frames, settings=settings)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    options = ReadOptions(preprocess, size, use_state, max_frames, settings=settings)
     name, shards = find_shards(path, format=format)
     for shard in shards:
         for record in read_shard(name, shard, options):

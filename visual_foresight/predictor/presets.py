@@ -48,7 +48,7 @@ def preset_directory(preset: str | Path) -> Path:
         return presets[text]
     if Path(preset).is_dir():
         return Path(preset)
-    if isinstance(preset, Path) or "/" in text or "\\" in text:
+    if isinstance(preset, Path) or "/" in text or "\\" in text or Path(preset).is_file():
         raise FileNotFoundError(f"{preset} is no directory, so there is no predictor to load")
     valid = ", ".join(presets) or "none in this installation"
     hint = did_you_mean(text, presets)

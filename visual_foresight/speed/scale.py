@@ -133,7 +133,7 @@ _MEANINGS = {
     "candidates": "candidates in an iteration",
     "horizon": "horizon [steps]",
     "image_size": "width and height of a frame [pixels]",
-    "environments": "environments planned for together",
+    "environments": "environments planned for in step",
 }
 
 
