@@ -18,7 +18,7 @@ from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import CostFn, Plan, Planner, shift
 from visual_foresight.planners.search import require_gradient
 from visual_foresight.planners.settings import require_count, require_number
-from visual_foresight.planners.simulation import Simulator, check_parts, cost_function
+from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function
 from visual_foresight.rollout import Rollout
 
 WHEN_LATE = ("wait", "skip")
@@ -235,7 +235,7 @@ class AsynchronousMPC:
         if self._current is None or (overdue and self.when_late == "wait"):
             return still
         left = self._current.plan.actions[self._step - self._current.first_step :][:num_steps]
-        return np.concatenate([left, still[len(left) :]])
+        return np.concatenate([self._bounds.clip(left), still[len(left) :]])
 
     def _begin_search(self, pixels: np.ndarray | None) -> None:
         if pixels is not None:
@@ -264,6 +264,7 @@ class AsynchronousMPC:
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
         plan = self.planner.plan(costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, **warm)
+        check_plan(plan, self._bounds.action_size, self.latency_steps)
         seconds = clock() - began
         return _Timed(replace(plan, seconds=seconds), first_step, seconds)
 

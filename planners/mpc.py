@@ -15,7 +15,7 @@ from visual_foresight.planners.objectives.maps import checked_pixels, expected_p
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import require_count, require_number
-from visual_foresight.planners.simulation import Simulator, check_parts, cost_function, pixel_output
+from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function, pixel_output
 from visual_foresight.rollout import Rollout
 
 TRACKING = ("truth", "predicted")
@@ -180,24 +180,11 @@ class MPC:
             deadline_ms=deadline_ms,
             **self._warm_start(),
         )
-        self._check_plan(plan)
+        check_plan(plan, self._bounds.action_size, self.replan_interval)
         self.last_plan, self.last_start, self.last_objective = plan, start, objective
         self._anchor, self._since_anchor, self._since_plan = start, [], 0
         self.decision_seconds.append(clock() - began)
         return plan
-
-    def _check_plan(self, plan: Any) -> None:
-        """Refuse what a planner of somebody's own may give back instead of a plan."""
-        actions: Any = getattr(plan, "actions", None)
-        fits = isinstance(actions, np.ndarray) and actions.ndim == 2 and actions.shape[1] == self._bounds.action_size
-        if not fits or len(actions) < self.replan_interval:
-            found = f"actions {list(actions.shape)}" if isinstance(actions, np.ndarray) else type(plan).__name__
-            raise ValueError(
-                f"the planner must return a Plan with actions [H, {self._bounds.action_size}], H at least "
-                f"{self.replan_interval}, got {found}"
-            )
-        if not np.isfinite(actions).all():
-            raise ValueError("the planner returned actions that are not finite")
 
     def _warm_start(self) -> dict[str, np.ndarray]:
         if self.last_plan is None or not self.warm_start:

@@ -133,3 +133,24 @@ def check_parts(simulator: Any, planner: Any, objective: Any, *, starts: bool = 
             continue
         if isinstance(given, type) or not all(hasattr(given, one) for one in needed):
             raise TypeError(f"{name} must be {expected}, got {given!r}")
+
+
+def check_plan(plan: Any, action_size: int, fewest: int) -> None:
+    """Refuse what a planner of somebody's own may give back instead of a plan.
+
+    Args:
+        plan: what it gave back.
+        action_size: A.
+        fewest: actions that will be executed before the next plan.
+
+    Raises:
+        ValueError: it has no actions [H, A], too few of them, or some that are not finite.
+    """
+    actions: Any = getattr(plan, "actions", None)
+    if not isinstance(actions, np.ndarray) or actions.ndim != 2 or actions.shape[1] != action_size:
+        found = f"actions {list(actions.shape)}" if isinstance(actions, np.ndarray) else type(plan).__name__
+        raise ValueError(f"the planner must return a Plan with actions [H, {action_size}], got {found}")
+    if len(actions) < fewest:
+        raise ValueError(f"the planner returned {len(actions)} actions, and {fewest} are executed before the next plan")
+    if not np.isfinite(actions).all():
+        raise ValueError("the planner returned actions that are not finite")

@@ -12,6 +12,7 @@ import visual_foresight as vf
 from visual_foresight.planners import CEM, ICEM, AsynchronousMPC, GradientDescent
 from visual_foresight.planners.asynchronous import Later
 from visual_foresight.planners.objectives import PixelDistance
+from visual_foresight.planners.plan import Plan
 from visual_foresight.rollout import Rollout
 
 
@@ -51,6 +52,34 @@ def play(world, control, executor, num_steps):
         world.step(control.act(world.observation(), pixels=world.disc[None]))
         executor.tick()
     return np.linalg.norm(world.disc - GOAL)
+
+
+class Wild:
+    """A planner of somebody's own that leaves the Box, or gives no plan."""
+
+    horizon = 4
+
+    def __init__(self, actions):
+        self.actions = actions
+
+    def plan(self, cost_fn, action_space, **given):
+        return Plan(self.actions, cost=0.0, num_evaluations=1, num_iterations=1)
+
+
+def test_what_a_planner_of_ones_own_gives_is_checked(world, simulator):
+    """Actions beyond the Box are clipped, as in MPC; what is no plan is told."""
+    executor = ByHand(automatic_after=1)
+    wild = controller(simulator, executor, Wild(np.full((4, 2), 9.0)))
+    for _ in range(4):
+        action = wild.act(world.observation(), pixels=world.disc[None])
+        executor.tick()
+    np.testing.assert_array_equal(action, np.ones(2, np.float32))
+    executor = ByHand(automatic_after=1)
+    short = controller(simulator, executor, Wild(np.zeros((1, 2))))
+    short.act(world.observation(), pixels=world.disc[None])
+    executor.tick()
+    with pytest.raises(ValueError, match="returned 1 actions, and 2 are executed"):
+        short.act(world.observation(), pixels=world.disc[None])
 
 
 @pytest.mark.parametrize(("steps_taken", "latency_steps"), [(1, 2), (2, 2), (4, 4), (4, 2)])

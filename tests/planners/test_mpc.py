@@ -296,7 +296,9 @@ def test_actions_beyond_the_box_are_clipped(world, simulator):
 )
 def test_what_is_no_plan_is_refused(answer, world, simulator):
     own = controller(simulator, Own(answer))
-    with pytest.raises(ValueError, match=r"must return a Plan with actions \[H, 2\]|not finite"):
+    with pytest.raises(
+        ValueError, match=r"must return a Plan with actions \[H, 2\]|not finite|returned 0 actions, and 1"
+    ):
         own.act(world.observation(), pixels=world.disc[None])
 
 
