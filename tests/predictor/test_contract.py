@@ -172,7 +172,8 @@ def test_examples_do_not_see_each_other(backbone, transformation):
     frames, actions, states = make_sequence(batch=3)
     together = predictor.predict_frames(frames, actions, states)
     alone = predictor.predict_frames(frames[1:2], actions[1:2], states[1:2])
-    np.testing.assert_allclose(alone.frames[0], together.frames[1], atol=1e-5)
+    # Sums of another batch size are added up in another order, and stp reads between pixels: 3e-5 on JAX.
+    np.testing.assert_allclose(alone.frames[0], together.frames[1], atol=5e-5)
     np.testing.assert_allclose(alone.states[0], together.states[1], atol=1e-5)
     assert np.abs(together.frames[0] - together.frames[1]).max() > 1e-2, "the examples differ"
 
