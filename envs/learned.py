@@ -73,13 +73,6 @@ class LearnedPushEnv(PlannersDoor, gymnasium.Env):
         self.render_mode = render_mode
         self._current: SimulatorStart | None = None
 
-    @property
-    def current(self) -> SimulatorStart:
-        """The present scene: a start for `rollout`."""
-        if self._current is None:
-            raise gymnasium.error.ResetNeeded("call reset() before step(), render() or rollout()")
-        return self._current
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -156,13 +149,6 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
         self._steps = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, bool)
         self._current: SimulatorStart | None = None
-
-    @property
-    def current(self) -> SimulatorStart:
-        """The present N scenes; `current.select(i)` is a start for `rollout`."""
-        if self._current is None:
-            raise gymnasium.error.ResetNeeded("call reset() before step(), render() or rollout()")
-        return self._current
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | Sequence[dict] | None = None

@@ -143,9 +143,10 @@ def _check_together(options: Mapping[str, Any]) -> None:
 
 
 class PlannersDoor:
-    """What planners ask of a simulator, for an environment with `simulator`, `current` and a `LearnedWorld`."""
+    """What planners ask of a simulator, for an environment with a `LearnedWorld` and present scenes."""
 
     _world: LearnedWorld
+    _current: SimulatorStart | None
 
     @property
     def simulator(self) -> LearnedSimulator:
@@ -155,7 +156,9 @@ class PlannersDoor:
     @property
     def current(self) -> SimulatorStart:
         """The present scene or scenes: a start for `rollout`, one of many by `current.select(i)`."""
-        raise NotImplementedError
+        if self._current is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step(), render() or rollout()")
+        return self._current
 
     @property
     def stride(self) -> int:

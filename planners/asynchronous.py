@@ -17,7 +17,7 @@ from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import CostFn, Plan, Planner, shift
 from visual_foresight.planners.search import require_gradient
-from visual_foresight.planners.settings import require_count, require_number
+from visual_foresight.planners.settings import generator_of, require_count, require_number
 from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function
 from visual_foresight.rollout import Rollout
 
@@ -161,7 +161,7 @@ class AsynchronousMPC:
         self._executor = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._running: Future[_Timed] | None = None
         self._closed = False
-        self.rng = np.random.default_rng(rng)
+        self.rng = generator_of(rng)
         self.reset()
 
     def reset(self, rng: np.random.Generator | int | None = None) -> None:

@@ -14,7 +14,7 @@ from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
-from visual_foresight.planners.settings import require_count, require_number
+from visual_foresight.planners.settings import generator_of, require_count, require_number
 from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function, pixel_output
 from visual_foresight.rollout import Rollout
 
@@ -89,8 +89,6 @@ class MPC:
             raise ValueError(f"replan_interval {replan_interval} exceeds the planner's horizon {planner.horizon}")
         if tracking not in TRACKING:
             raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
-        if rng is None:
-            raise ValueError("rng must be a seed or a numpy.random.Generator: without one no run could be repeated")
         if deadline_ms is not None:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
@@ -102,7 +100,7 @@ class MPC:
         self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
         self.stop_distance = stop_distance
         self.goals = _goals_to_stop_at(stop_distance, goals, objective)
-        self.rng = np.random.default_rng(rng)
+        self.rng = generator_of(rng)
         self.reset()
 
     def reset(self, rng: np.random.Generator | int | None = None) -> None:
@@ -195,7 +193,7 @@ class MPC:
         return moved
 
     def _execute(self, action: np.ndarray) -> np.ndarray:
-        action = self._bounds.clip(action).astype(np.float32)
+        action = self._bounds.clip(action)
         self._history.execute(action)
         if self.tracking == "predicted":
             self._since_anchor.append(action)

@@ -7,6 +7,8 @@ from dataclasses import fields
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 _COUNTS = {"horizon": 1, "action_repeat": 1, "num_elites": 1, "num_gradient_steps": 1}
 
 _NUMBERS: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whether the lowest itself is excluded
@@ -47,6 +49,17 @@ def require_count(name: str, value: int, minimum: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
+
+
+def generator_of(rng: np.random.Generator | int) -> np.random.Generator:
+    """A generator from itself or from a seed.
+
+    Raises:
+        ValueError: None, with which no run could be repeated.
+    """
+    if rng is None:
+        raise ValueError("rng must be a seed or a numpy.random.Generator: without one no run could be repeated")
+    return np.random.default_rng(rng)
 
 
 def require_number(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:

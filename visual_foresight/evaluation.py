@@ -186,12 +186,11 @@ def _check_sizes(predictor: VideoPredictor, window: Episode, name: str) -> None:
     from visual_foresight.predictor.checkpoint import require_match, require_robot
 
     config = predictor.config
-    known = {"action_size": window.actions, "state_size": window.states} if config.use_state else {}
-    sizes = {name: rows.shape[1] for name, rows in known.items() if rows is not None}
+    known = {"action_size": window.action_size, "state_size": window.state_size} if config.use_state else {}
+    sizes = {name: size for name, size in known.items() if size is not None}
     try:
         require_match(config, image_size=window.image_size, what="the data", **sizes)
-        has = {"has_actions": window.actions is not None, "has_states": window.states is not None}
-        require_robot(config, predictor.metadata, **has, what="the data")
+        require_robot(config, predictor.metadata, window, what="the data")
     except ValueError as error:
         raise ValueError(f"{name}: {error}" if name else str(error)) from error
 

@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,18 @@ def check_output_file(path: str | os.PathLike) -> None:
     if final.is_dir():
         raise ValueError(f"{final} is a folder, and a file is to be written: give a name inside it")
     check_output_folder(final.parent)
+
+
+def check_own_file(path: Path, command: str, is_own: Callable[[str], bool]) -> None:
+    """Refuse to replace a file that a command did not write; an empty one may go.
+
+    Raises:
+        ValueError: the file there is something else.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    if not is_own(path.read_text(encoding="utf-8", errors="replace")):
+        raise ValueError(f"{path} exists and is no result of {command}: choose another name, or move it away")
 
 
 def check_output_folder(path: str | os.PathLike) -> None:

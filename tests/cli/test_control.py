@@ -49,7 +49,7 @@ def test_demo_keeps_the_results_of_plan(command, refused, tmp_path):
 def test_demo_replaces_its_own_results_only(refused, tmp_path, name):
     """A file of the same name that somebody else wrote stays."""
     (tmp_path / name).write_text('{"mine": 1}')
-    assert f"{name} exists and is no result of a demo" in refused("demo", *ORACLE, "--output", tmp_path)
+    assert f"{name} exists and is no result of demo" in refused("demo", *ORACLE, "--output", tmp_path)
     assert (tmp_path / name).read_text() == '{"mine": 1}'
 
 

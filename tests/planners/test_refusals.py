@@ -34,6 +34,12 @@ def observation(value, size=16):
     return {"image": np.full((size, size, 3), value, np.uint8), "state": np.zeros(3, np.float32)}
 
 
+@pytest.mark.parametrize("kind", [MPC, AsynchronousMPC])
+def test_a_controller_without_a_seed_is_refused(kind):
+    with pytest.raises(ValueError, match="rng must be a seed"):
+        kind(Recorder(), PLANNER, PixelDistance([[2, 3]]), action_space=BOX, rng=None)
+
+
 def test_a_failed_decision_leaves_no_frame_behind():
     """Between two frames that a simulator is shown there is exactly one action."""
     simulator = Recorder()

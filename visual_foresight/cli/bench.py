@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         from visual_foresight.speed.scale import check_charts_name
 
         check_charts_name(Path(args.charts))
-    from visual_foresight.video_files import check_output_file, write_text
+    from visual_foresight.video_files import check_output_file, check_own_file, write_text
 
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     for path, own in ((args.output, _OWN_RESULTS), (args.charts, ("<svg", "<?xml"))):
         if path is not None:
             check_output_file(path)
-            _check_own(Path(path), own)
+            check_own_file(Path(path), "bench", partial(_begins_with, own))
     control.describe_model(args)  # a wrong name is answered before anything is measured
     results, text = _measure(args, settings)
     results |= _machine() | {"settings": settings.table(), "model": str(args.preset), "precision": args.precision}
@@ -82,14 +83,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_own(path: Path, beginnings: tuple[str, ...]) -> None:
-    """Refuse to replace a file that no `bench` wrote."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        beginning = "".join(file.read(200).split())
-    if not beginning.startswith(beginnings):
-        raise ValueError(f"{path} exists and is no result of bench: choose another name, or move it away")
+def _begins_with(beginnings: tuple[str, ...], text: str) -> bool:
+    """Whether a text begins with one of them, spaces aside."""
+    return "".join(text[:200].split()).startswith(beginnings)
 
 
 def _measure(args: argparse.Namespace, settings: control.ControlSettings) -> tuple[dict[str, Any], str]:

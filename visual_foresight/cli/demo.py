@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,14 @@ def check_own(folder: Path) -> None:
     Raises:
         ValueError: a file of one of its names is something else.
     """
+    from visual_foresight.video_files import check_own_file
+
     for name, marks in (("results.json", ('"protocol"', '"episodes"')), ("report.html", ("Visual Foresight",))):
-        path = folder / name
-        if not path.is_file() or path.stat().st_size == 0:
-            continue
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if not all(mark in text for mark in marks):
-            raise ValueError(f"{path} exists and is no result of a demo: choose another --output, or move it away")
+        check_own_file(folder / name, "demo", partial(_holds_all, marks))
+
+
+def _holds_all(marks: Sequence[str], text: str) -> bool:
+    return all(mark in text for mark in marks)
 
 
 def run_episodes(

@@ -147,8 +147,7 @@ def check_fit(windows: Sequence["Episode"], predictor: "VideoPredictor", data: s
 
     config = predictor.config
     for window in windows:
-        has = {"has_actions": window.actions is not None, "has_states": window.states is not None}
-        require_robot(config, predictor.metadata, **has, what=data)
+        require_robot(config, predictor.metadata, window, what=data)
         sizes = {"actions": (window.actions, config.action_size), "states": (window.states, config.state_size)}
         for name, (rows, wanted) in sizes.items():
             if rows is not None and config.use_state and rows.shape[1] != wanted:

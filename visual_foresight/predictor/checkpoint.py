@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from visual_foresight.episode import Episode
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.statistics import Statistics
 from visual_foresight.video_files import replace_folder
@@ -184,17 +185,17 @@ def preprocess_of(metadata: Mapping[str, Any]) -> str:
     return noted if isinstance(noted, str) else noted.get("preprocess", "seed")
 
 
-def require_robot(
-    config: PredictorConfig, metadata: Mapping[str, Any], *, has_actions: bool, has_states: bool, what: str
-) -> None:
-    """Refuse data without the actions or states that a predictor was trained with: zeros would be taken for them.
+def require_robot(config: PredictorConfig, metadata: Mapping[str, Any], episode: Episode, *, what: str) -> None:
+    """Refuse an episode without the actions or states that a predictor was trained with: zeros would be taken for them.
 
     Raises:
         ValueError: says what is missing.
     """
     if not config.use_state:
         return
-    missing = ["actions"] * (not has_actions) + ["states"] * (not has_states and not is_stateless(metadata))
+    missing = ["actions"] if episode.actions is None else []
+    if episode.states is None and not is_stateless(metadata):
+        missing.append("states")
     if missing:
         raise ValueError(
             f"{what} has no {' and no '.join(missing)}, which the predictor was trained with; predict from data that "
