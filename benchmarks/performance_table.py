@@ -142,7 +142,7 @@ ROWS = (
     Row(
         "windows of 10 from 64x64 TFRecord shards", ">= 25,000 frames/s", "data", shards, "encoding raw, read in place"
     ),
-    Row("the same, against `fast` training", "never the bottleneck", "bench", keeps_up, "both in one run"),
+    Row("such windows, against `fast` training", "never the bottleneck", "bench", keeps_up, "both in this run"),
     Row(
         "H200: decision, `seed` bfloat16 / `fast`",
         "p95 <= 100 ms / <= 10 ms",

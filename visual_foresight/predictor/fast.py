@@ -61,8 +61,7 @@ class FastBackbone(layers.Layer):
         self.config = config
         # The robot makes many futures of one scene; a predictor blind to it has one future only, which is repeated.
         self.unchanging = ("first",) if config.use_state else None
-        self.drafts = config.transformation == "cdna"
-        separable = config.transformation == "cdna"
+        self.drafts = separable = config.transformation == "cdna"
         self.style = Style(identity_bias=0.0 if separable else 2.0, separable=separable, palette=_NUM_COLOURS)
         factors = (config.width * config.detail, config.width, config.width)
         self._fine, self._coarse, self._last = map(_channels, _CHANNELS, factors)
