@@ -94,7 +94,8 @@ def evaluate(
         metrics.require_lpips()
     judges = {}
     for name, one in everyone.items():
-        _check_sizes(one, windows[0], name)
+        for window in windows:
+            _check_sizes(one, window, name)
         judges[name] = _Judge(one, context, context if context_frames else one.config.context_frames)
     copies: list[dict[str, np.ndarray]] = []
     for first, batch, count in _batches(windows, batch_size):
@@ -183,14 +184,10 @@ def evaluation_windows(episodes: Sequence[Episode], context: int, length: int | 
 
 
 def _check_sizes(predictor: VideoPredictor, window: Episode, name: str) -> None:
-    from visual_foresight.predictor.checkpoint import require_match, require_robot
+    from visual_foresight.predictor.checkpoint import require_episode
 
-    config = predictor.config
-    known = {"action_size": window.action_size, "state_size": window.state_size} if config.use_state else {}
-    sizes = {name: size for name, size in known.items() if size is not None}
     try:
-        require_match(config, image_size=window.image_size, what="the data", **sizes)
-        require_robot(config, predictor.metadata, window, what="the data")
+        require_episode(predictor.config, predictor.metadata, window, what="the data")
     except ValueError as error:
         raise ValueError(f"{name}: {error}" if name else str(error)) from error
 

@@ -159,9 +159,9 @@ def test_data_without_what_the_predictor_knows_are_refused(missing):
 @pytest.mark.parametrize(
     "shapes, message",
     [
-        (((4, 64, 64, 3), (3, 4), (4, 2)), "actions of size 2, those of the data have 4"),
-        (((4, 64, 64, 3), (3, 2), (4, 5)), "states of size 2, those of the data have 5"),
-        (((4, 16, 24, 3), (3, 2), (4, 2)), "pictures of 64x64, those of the data are 16x24"),
+        (((4, 64, 64, 3), (3, 4), (4, 2)), "the data has action dimension 4, not 2"),
+        (((4, 64, 64, 3), (3, 2), (4, 5)), "the data has state dimension 5, not 2"),
+        (((4, 16, 24, 3), (3, 2), (4, 2)), r"the data has image size \(16, 24\), not \(64, 64\)"),
     ],
 )
 def test_data_of_another_robot_is_refused(shapes, message):
@@ -170,5 +170,5 @@ def test_data_of_another_robot_is_refused(shapes, message):
         frames=np.zeros(frames, np.uint8), actions=np.zeros(actions, np.float32), states=np.zeros(states, np.float32)
     )
     predictor = SimpleNamespace(config=vf.PredictorConfig(action_size=2, state_size=2), metadata={})
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"push: the predictor does not fit: {message}"):
         predict.check_fit([window], predictor, "the data", "push")

@@ -229,6 +229,14 @@ def test_data_of_another_size_is_refused(predictor):
         evaluation.evaluate(predictor, [])
 
 
+def test_each_episode_is_looked_at(predictor):
+    """Not the first alone: zeros would be taken for what a later one lacks."""
+    first, second = tracked(2)
+    without = dataclasses.replace(second, states=None)
+    with pytest.raises(ValueError, match="the data has no states"):
+        evaluation.evaluate(predictor, [first, without])
+
+
 def test_the_command_prints_tables_and_json(predictor, tmp_path, command, refused):
     from visual_foresight.formats import write_episodes
 

@@ -143,21 +143,13 @@ def check_fit(windows: Sequence["Episode"], predictor: "VideoPredictor", data: s
     Raises:
         ValueError: names both sides.
     """
-    from visual_foresight.predictor.checkpoint import require_robot
+    from visual_foresight.predictor.checkpoint import require_episode
 
-    config = predictor.config
     for window in windows:
-        require_robot(config, predictor.metadata, window, what=data)
-        sizes = {"actions": (window.actions, config.action_size), "states": (window.states, config.state_size)}
-        for name, (rows, wanted) in sizes.items():
-            if rows is not None and config.use_state and rows.shape[1] != wanted:
-                raise ValueError(
-                    f"{preset} predicts from {name} of size {wanted}, those of {data} have {rows.shape[1]}: pass a "
-                    "predictor and --data_dir of one robot"
-                )
-        if window.image_size != config.image_size:
-            sides = ["x".join(map(str, size)) for size in (config.image_size, window.image_size)]
-            raise ValueError(f"{preset} predicts pictures of {sides[0]}, those of {data} are {sides[1]}")
+        try:
+            require_episode(predictor.config, predictor.metadata, window, what=data)
+        except ValueError as error:
+            raise ValueError(f"{preset}: {error}; pass a predictor and --data_dir of one robot") from error
 
 
 def predict_windows(predictor: "VideoPredictor", windows: Sequence["Episode"]) -> np.ndarray:

@@ -185,14 +185,19 @@ def preprocess_of(metadata: Mapping[str, Any]) -> str:
     return noted if isinstance(noted, str) else noted.get("preprocess", "seed")
 
 
-def require_robot(config: PredictorConfig, metadata: Mapping[str, Any], episode: Episode, *, what: str) -> None:
-    """Refuse an episode without the actions or states that a predictor was trained with: zeros would be taken for them.
+def require_episode(config: PredictorConfig, metadata: Mapping[str, Any], episode: Episode, *, what: str) -> None:
+    """Refuse an episode of other sizes than the predictor's, or without the actions or states that it was trained with.
+
+    Zeros would be taken for those.
 
     Raises:
-        ValueError: says what is missing.
+        ValueError: says what differs, or what is missing.
     """
     if not config.use_state:
+        require_match(config, image_size=episode.image_size, what=what)
         return
+    sizes = {"action_size": episode.action_size, "state_size": episode.state_size}
+    require_match(config, image_size=episode.image_size, what=what, **sizes)
     missing = ["actions"] if episode.actions is None else []
     if episode.states is None and not is_stateless(metadata):
         missing.append("states")
