@@ -14,7 +14,6 @@ import argparse
 import functools
 import json
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import numpy as np
+from agreement import against_golden, beside_cpu
 from kernel_times import profile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -184,7 +184,7 @@ def time_decisions(notes: Notes, title: str, whole: dict[str, int], cases: list[
     for name, precision in cases:
 
         def measure(name: str = name, precision: str = precision) -> dict[str, float]:
-            return {**milliseconds(make_decision(name, precision, budget), repeats), **budget}
+            return {**milliseconds(make_decision(name, precision, budget), repeats, warmup=5), **budget}
 
         notes.attempt("decisions", f"{title}, {name} {precision}", measure)
 
@@ -242,24 +242,31 @@ def rollouts(notes: Notes) -> None:
 
 
 def training(notes: Notes) -> None:
-    """The seed network's training step: whole with a batch of the host, and ten in a row on the device."""
+    """The seed network's training step, many in a row on the device, at the size that has a target."""
+    time_training(notes, [("bfloat16", 32)])
+
+
+def further_training(notes: Notes) -> None:
+    """The same at other sizes."""
+    time_training(notes, [("float32", 32), ("bfloat16", 128), ("bfloat16", 8)])
+
+
+def time_training(notes: Notes, cases: list[tuple[str, int]]) -> None:
+    """Note the times of training steps of (precision, batch)."""
+    from visual_foresight.speed.imagining import count_step_flops
     from visual_foresight.speed.training import make_model
 
-    cases = [("bfloat16", 32), ("float32", 32), ("bfloat16", 128), ("bfloat16", 8)]
+    length = 3 if notes.quick else 10
     for precision, batch in [("bfloat16", 2)] if notes.quick else cases:
 
         def measure(precision: str = precision, batch: int = batch) -> dict[str, Any]:
-            from visual_foresight.speed.imagining import count_step_flops
-
-            length = 3 if notes.quick else 10
             model, batch_of_noise = make_model({}, POLICIES[precision] or "float32", batch, length)
-            whole = milliseconds(lambda: model.train_on_batch(batch_of_noise), 2 if notes.quick else 15)
-            found = steps_in_a_row(model, batch_of_noise, 2 if notes.quick else 10)
+            found = steps_in_a_row(model, batch_of_noise, 2 if notes.quick else 20)
             rate = batch * (length - 1) / (1e-3 * found["p50_ms"])
             flops = 3.0 * (count_step_flops(model.predictor) or 0.0) * rate
             share = round(flops / notes.peak, 4) if notes.peak else None
             figures = {"frames_per_second": round(rate), "teraflops": round(flops / 1e12, 2)}
-            return {**found, **figures, "share_of_matrix_product_bfloat16": share, "train_on_batch": whole}
+            return {**found, **figures, "share_of_matrix_product_bfloat16": share}
 
         notes.attempt("training", f"seed {precision}, batch {batch}", measure)
 
@@ -268,8 +275,9 @@ def steps_in_a_row(model: Any, batch: dict[str, np.ndarray], count: int) -> dict
     """Milliseconds of one of `count` steps that are waited for together, as `fit` waits for none."""
     import jax
 
+    model.optimizer.build(model.trainable_variables)
     # Weights are copied: those of the model would be gone after a step that overwrites its arguments.
-    state = [jax.tree.map(lambda each: each + 0, part) for part in jax_state(model)]
+    state = tuple(jax.tree.map(lambda each: each + 0, part) for part in jax_state(model))
     step, data = jax.jit(model.train_step, donate_argnums=0), (jax.device_put(batch),)
 
     def run() -> None:
@@ -278,7 +286,7 @@ def steps_in_a_row(model: Any, batch: dict[str, np.ndarray], count: int) -> dict
             logs, state = step(state, data)
         jax.block_until_ready((logs, state))
 
-    found = milliseconds(run, 3, warmup=1)
+    found = milliseconds(run, 5, warmup=1)
     return {name: value / count if name.endswith("_ms") else value for name, value in found.items()}
 
 
@@ -293,50 +301,12 @@ def jax_state(model: Any) -> list[list[Any]]:
 
 def agreement(notes: Notes) -> None:
     """Golden frames of the original network in three precisions, and a preset on the CPU and on the accelerator."""
-    import jax
-
-    sys.path.insert(0, str(ROOT / "tests" / "predictor"))
-    import golden_recipe
-
-    def golden(precision: str, products: str) -> dict[str, float]:
-        with jax.default_matmul_precision(products):
-            predictor = golden_recipe.make_predictor("cdna", dtype=POLICIES[precision])
-            frames = predictor.predict_frames(**golden_recipe.read_inputs()).frames
-        return difference(np.moveaxis(frames, 1, 0), golden_recipe.read_values("cdna")["gen_images"])
-
-    def preset(precision: str, products: str) -> dict[str, Any]:
-        frames = []
-        for device in (jax.devices("cpu")[0], jax.devices()[0]):
-            with jax.default_device(device), jax.default_matmul_precision(products):
-                frames.append(preset_frames(precision if device.platform != "cpu" else "float32"))
-        return difference(frames[1], frames[0])
-
     for precision, products in (("float32", "highest"), ("float32", "default"), ("bfloat16", "default")):
-        title = f"{precision}, products {products}"
-        notes.attempt("agreement", f"golden cdna, {title}", functools.partial(golden, precision, products))
+        title, policy = f"{precision}, products {products}", POLICIES[precision]
+        notes.attempt("agreement", f"golden cdna, {title}", functools.partial(against_golden, policy, products))
         notes.attempt(
-            "agreement", f"push_fast to float32 on cpu, {title}", functools.partial(preset, precision, products)
+            "agreement", f"push_fast to float32 on cpu, {title}", functools.partial(beside_cpu, policy, products)
         )
-
-
-def preset_frames(precision: str) -> np.ndarray:
-    """Frames of `push_fast` in coarse noise."""
-    from visual_foresight.predictor import VideoPredictor
-    from visual_foresight.simulator import LearnedSimulator
-
-    chosen = LearnedSimulator(VideoPredictor.from_preset("push_fast", dtype=POLICIES[precision]))
-    rng = np.random.default_rng(0)
-    smooth = rng.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
-    start = chosen.start(smooth, None, np.zeros((1, 2), np.float32), pixels=[(32.0, 32.0)])
-    actions = rng.uniform(-1, 1, (4, 15, 2)).astype(np.float32)
-    return chosen.rollout(start, actions, every=chosen.stride).frames
-
-
-def difference(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """Largest difference, and PSNR of the clipped frames [dB]."""
-    error = np.mean((np.clip(found, 0, 1) - np.clip(expected, 0, 1)) ** 2)
-    psnr = -10 * np.log10(max(float(error), 1e-14))
-    return {"largest_difference": float(np.abs(found - expected).max()), "psnr_db": round(psnr, 2)}
 
 
 # ---- profiles ----------------------------------------------------------------------------------------------------
@@ -366,6 +336,7 @@ PARTS: dict[str, Callable[[Notes], None]] = {
     "agreement": agreement,
     "decision_parts": decision_parts,
     "further_decisions": further_decisions,
+    "further_training": further_training,
     "profiles": profiles,
     "rollouts": rollouts,
 }

@@ -27,7 +27,7 @@ class Draws(NamedTuple):
         scale: [A].
         center: [M, A], where it begins.
         given: [K, H, A], of which the first ``num_given`` count: candidates of the first iteration.
-        num_given: [] int32.
+        num_given: [], a whole number.
         noises: I arrays [K, M, A]; rows of candidates that are not drawn are zero.
     """
 
@@ -62,7 +62,7 @@ def draw_all(planner: GaussianPlanner, problem: Problem) -> Draws:
     given[: len(problem.given)] = problem.given
     limits = (_finite(bounds.low), _finite(bounds.high), bounds.scale)
     center = block_means(problem.center.astype(np.float64), planner.action_repeat).astype(np.float32)
-    return Draws(*limits, center, given, np.array(len(problem.given), np.int32), tuple(noises))
+    return Draws(*limits, center, given, np.array(len(problem.given), np.float32), tuple(noises))
 
 
 def _mean_is_tried(planner: GaussianPlanner, iteration: int) -> bool:
@@ -100,7 +100,7 @@ def make_whole_search(planner: GaussianPlanner, cost: Callable[[Any], Any]) -> C
         drawn = hold(ops.clip(draws.noises[iteration] * deviation + mean, draws.low, draws.high))
         place = ops.reshape(ops.arange(drawn.shape[0]), (-1, 1, 1))
         if iteration == 0:
-            return ops.where(place < draws.num_given, draws.given, drawn)
+            return ops.where(place < ops.cast(draws.num_given, "int32"), draws.given, drawn)
         if _mean_is_tried(planner, iteration):
             return ops.where(place < 1, hold(ops.clip(mean, draws.low, draws.high))[None], drawn)
         return drawn
@@ -149,6 +149,18 @@ def make_whole_search(planner: GaussianPlanner, cost: Callable[[Any], Any]) -> C
         return {**series, "elites": elites, "elite_costs": elite_costs}
 
     return search
+
+
+def result_shapes(planner: GaussianPlanner, action_size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of what a whole search returns, by name."""
+    count = len(planner.counts)
+    series = ("best_costs", "mean_costs", "elite_costs_mean", "elite_costs_worst", "deviations")
+    return {
+        **{name: (count,) for name in series},
+        "best_actions": (count, planner.horizon, action_size),
+        "elites": (planner.num_elites, planner.horizon, action_size),
+        "elite_costs": (planner.num_elites,),
+    }
 
 
 def _mean_of_finite(costs: Any) -> Any:

@@ -65,8 +65,8 @@ class LearnedSimulator:
 
     def __init__(self, predictor: VideoPredictor, *, memory_budget_mb: float = 512.0) -> None:
         if not hasattr(predictor, "initial_carry"):
-            found = type(predictor).__name__
-            raise TypeError(f"LearnedSimulator needs a VideoPredictor (VideoPredictor.from_preset(...)), got {found}")
+            what = "a VideoPredictor (VideoPredictor.from_preset(...))"
+            raise TypeError(f"LearnedSimulator needs {what}, got {type(predictor).__name__}")
         if not 0 < memory_budget_mb < float("inf"):
             raise ValueError(f"memory_budget_mb must be positive and finite, got {memory_budget_mb}")
         self.predictor = predictor
@@ -76,7 +76,7 @@ class LearnedSimulator:
         # A power of two, as the sizes of smaller batches are: few sizes, so few compilations.
         self.chunk_size = 1 << (fitting.bit_length() - 1)
         self._compiled: dict[tuple, Any] = {}
-        self._gradients: Any = None  # `compiled_gradients.CompiledGradients`, made when first asked for
+        self._gradients: Any = None  # `CompiledGradients`, made when first asked for
         self.searches: dict[Any, Any] = {}  # compiled, see `tensor_cost`
 
     @classmethod
@@ -142,7 +142,8 @@ class LearnedSimulator:
             frames, actions, states, count = frames[-1:], actions[:0], states[-1:], 1
         arguments = [frames[None], actions[None], states[None]] + ([] if maps is None else [maps])
         carry, state = self._function("start", count, maps is not None)(*arguments)
-        start = SimulatorStart(carry, frames[None, -1], np.asarray(state), maps)
+        state = states if count == 1 else np.asarray(state)  # of a single frame it is known: no need to wait
+        start = SimulatorStart(carry, frames[None, -1], state, maps)
         return start if config.stride == 1 else self._at_leap(start)
 
     def _at_leap(self, start: SimulatorStart) -> SimulatorStart:
@@ -385,8 +386,7 @@ class LearnedSimulator:
 
 
 def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
-    if isinstance(outputs, str):
-        outputs = (outputs,)
+    outputs = (outputs,) if isinstance(outputs, str) else outputs
     if not outputs:
         raise ValueError(f"a rollout needs outputs, got {outputs!r}; valid names are {', '.join(OUTPUTS)}")
     unknown = [name for name in outputs if name not in OUTPUTS]

@@ -14,11 +14,19 @@ import numpy as np
 
 from visual_foresight.backend import compile_function
 from visual_foresight.kept_by_kind import KeptByKind, is_one_for_good, reference_to
+from visual_foresight.packing import Form, pack, split, unpack
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.objectives.parts import Parts, take_apart
 from visual_foresight.planners.search import Problem, Search
 from visual_foresight.planners.simulation import SimulatedCost, whole_leaps
-from visual_foresight.planners.whole_search import Draws, can_be_whole, draw_all, make_whole_search, record_search
+from visual_foresight.planners.whole_search import (
+    Draws,
+    can_be_whole,
+    draw_all,
+    make_whole_search,
+    record_search,
+    result_shapes,
+)
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import SimulatorStart
 from visual_foresight.unrolling import make_futures, shown_as_maps
@@ -96,16 +104,21 @@ class TensorCost(SimulatedCost):
         problem.rng.bit_generator.state = before
         return False
 
-    def _searched(self, planner: Any, draws: Draws, parts: Parts) -> dict[str, Any]:
-        start = self._on_device()
+    def _searched(self, planner: Any, draws: Draws, parts: Parts) -> dict[str, np.ndarray]:
+        start = self._start.rebased()
+        base = start.leap or start
+        maps = () if base.pixel_distributions is None else (base.pixel_distributions,)
+        arrays = (base.frame, base.state, *maps), tuple(draws[:-1]), draws.noises, parts.values
+        form, *given = pack([array for group in arrays for array in group])
+        counts = tuple(len(group) for group in arrays)
         compiled = self._learned.searches
-        key = (planner, parts.key, self._outputs, start.num_pixels > 0)
+        key = (planner, parts.key, self._outputs, form, counts)
         if key not in compiled:
-            function = _make_search(self._learned, planner, parts, self._outputs)
+            function = _make_search(self._learned, planner, parts, self._outputs, (form, counts))
             compiled[key] = compile_function(function, model=self._learned.predictor)
-        scene = [start.carry, start.frame, start.state]
-        maps = [] if start.pixel_distributions is None else [start.pixel_distributions]
-        return compiled[key](parts.values, tuple(draws), *scene, *maps)
+        shapes = result_shapes(planner, draws.low.shape[0])
+        found = np.asarray(compiled[key](start.carry, *given))
+        return dict(zip(shapes, split(found, list(shapes.values())), strict=True))
 
     def _on_device(self) -> SimulatorStart:
         if self._uploaded is None:
@@ -113,21 +126,28 @@ class TensorCost(SimulatedCost):
         return self._uploaded
 
 
-def _make_search(simulator: Any, planner: Any, parts: Parts, outputs: Sequence[str]) -> Any:
-    """(the objective's arrays, what is drawn, carry, frame, state, maps=None) to what is found."""
+def _make_search(
+    simulator: Any, planner: Any, parts: Parts, outputs: Sequence[str], packed: tuple[Form, tuple[int, ...]]
+) -> Any:
+    """(carry, and packed: frame, state and maps, what is drawn, the objective's arrays) to what is found, in a row."""
     futures, stride = make_futures(simulator.predictor, shown_as_maps(outputs)), simulator.stride
+    form, counts = packed
 
-    def searched(values: Sequence[Any], draws: Sequence[Any], carry: Any, frame: Any, state: Any, *maps: Any) -> Any:
+    def searched(carry: Any, one: Any, others: Sequence[Any]) -> Any:
+        from keras import ops
+
+        arrays = iter(unpack(form, one, others))
+        (frame, state, *maps), draws, noises, values = ([next(arrays) for _ in range(count)] for count in counts)
         objective = parts.rebuild(values)
 
         def cost(candidates: Any) -> Any:
-            from keras import ops
-
             missing = -candidates.shape[1] % stride
             filled = ops.pad(candidates, ((0, 0), (0, missing), (0, 0))) if missing else candidates
             return objective(Rollout(**futures(carry, frame, state, filled, *maps), every=stride))
 
-        return make_whole_search(planner, cost)(Draws(*draws))
+        found = make_whole_search(planner, cost)(Draws._make([*draws, tuple(noises)]))
+        names = result_shapes(planner, draws[0].shape[0])
+        return ops.concatenate([ops.reshape(found[name], (-1,)) for name in names])
 
     return searched
 

@@ -58,6 +58,43 @@ assert "lhs_dilate = [2, 2]" not in lowered and "rhs_dilate = [2, 2]" in lowered
 """
 
 
+ROUNDED = """
+import keras, jax, numpy as np
+from visual_foresight.speed.training import make_model
+
+def gradients(dtype):
+    keras.utils.set_random_seed(0)
+    model, batch = make_model({"width": 0.25, "image_height": 32, "image_width": 32}, dtype, 2, 4)
+    model.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
+    before = [np.asarray(variable.value) for variable in model.trainable_variables]
+    model.train_on_batch(batch)
+    return [old - np.asarray(new.value) for old, new in zip(before, model.trainable_variables)]
+
+for exact, rounded in zip(gradients("float32"), gradients("mixed_bfloat16")):
+    size = np.linalg.norm(exact) * np.linalg.norm(rounded)
+    assert size == 0 or (exact * rounded).sum() > 0.95 * size, (exact.shape, (exact * rounded).sum() / size)
+"""
+
+GATES = """
+import jax, jax.numpy as jnp, numpy as np
+from visual_foresight.predictor.layers import ConvLSTMStep
+layer = ConvLSTMStep(4, dtype="mixed_bfloat16")
+layer.build((None, 8, 8, 3))
+layer.gates.bias.assign(np.arange(16.0))
+images, state = jnp.ones((2, 8, 8, 3), jnp.bfloat16), jnp.ones((2, 8, 8, 4), jnp.bfloat16)
+text = jax.jit(lambda *given: layer(*given)[0]).lower(images, state, state).as_text()
+convolution, wall, bias = (text.index(word) for word in ("convolution", "optimization_barrier", "stablehlo.add"))
+assert convolution < wall < bias, text
+"""
+
+
+def run(script: str) -> None:
+    """Run a script on JAX, on the CPU, in a process of its own."""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert answer.returncode == 0, answer.stderr
+
+
 @functools.cache
 def errors_on_jax() -> dict[str, float]:
     """Largest error of each case, computed in one process without TensorFlow."""
@@ -79,6 +116,16 @@ def test_golden_values_on_jax(name):
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed (pip install jax)")
 def test_gradients_of_transposed_convolutions_on_jax():
     """Those that JAX derives, in the form that accelerators know."""
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    answer = subprocess.run([sys.executable, "-c", TRANSPOSED], capture_output=True, text=True, env=environment)
-    assert answer.returncode == 0, answer.stderr
+    run(TRANSPOSED)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed (pip install jax)")
+def test_rounded_gradients_point_where_exact_ones_do_on_jax():
+    """Norms, gates and heads have gradients of their own there under a mixed policy."""
+    run(ROUNDED)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed (pip install jax)")
+def test_a_bias_is_no_part_of_the_convolution_of_gates_on_jax():
+    """cuDNN has a slower kernel for both together."""
+    run(GATES)

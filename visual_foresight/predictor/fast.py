@@ -27,6 +27,7 @@ from visual_foresight.predictor.blocks import (
     space_to_depth,
 )
 from visual_foresight.predictor.config import PredictorConfig
+from visual_foresight.predictor.products import Conv2D, convolve
 from visual_foresight.predictor.transformations import Style
 
 # Channels at a quarter of the resolution, at an eighth, and before the heads, for width 1.
@@ -34,10 +35,9 @@ _CHANNELS = (32, 64, 48)
 _NUM_POSITIONS = 4
 # Moments of a leap whose positions are drawn: its ends and two between.
 _NUM_MOMENTS = 4
-_NUM_BLOCKS = 2
-_NUM_COLOURS = 3
+_NUM_BLOCKS, _NUM_COLOURS = 2, 3
 _HIDDEN = 128
-_STEM, _COARSE = 4, 8
+_STEM = 4
 # An untrained predictor should copy: the previous frame starts with most of each pixel's mask.
 _PREVIOUS_MASK_BIAS = 3.0
 # An untrained kernel is a bump of this deviation around the centre [px]; shifts are learned in units of some pixels.
@@ -73,8 +73,8 @@ class FastBackbone(layers.Layer):
 
     # ---- variables --------------------------------------------------------------------------------------------
 
-    def _convolution(self, inputs: int, filters: int, size: int, **options: Any) -> layers.Conv2D:
-        layer = layers.Conv2D(filters, size, padding="same", dtype=self.dtype_policy, **options)
+    def _convolution(self, inputs: int, filters: int, size: int, **options: Any) -> Conv2D:
+        layer = Conv2D(filters, size, padding="same", dtype=self.dtype_policy, **options)
         layer.build((None, None, None, inputs))
         return layer
 
@@ -246,11 +246,11 @@ class FastBackbone(layers.Layer):
         depth = 3 * _STEM**2
         for_scene, for_maps = coarse_kernel(kernel[:, :, :depth], _STEM, block), kernel[:, :, depth:]
         if maps is None:
-            return ops.conv(scene, for_scene, padding="same") + bias
+            return convolve(scene, for_scene) + bias
         if shared:
-            return ops.conv(scene, for_scene, padding="same") + bias + ops.conv(maps, for_maps, padding="same")
+            return convolve(scene, for_scene) + bias + convolve(maps, for_maps)
         kernel = ops.concatenate([for_scene, for_maps], axis=2)
-        return ops.conv(ops.concatenate([scene, maps], axis=-1), kernel, padding="same") + bias
+        return convolve(ops.concatenate([scene, maps], axis=-1), kernel) + bias
 
     def _mask_logits(self, features: Any, scale: int) -> list[Any]:
         """[B, H/scale, W/scale, L], means of those of the pixels they stand for; the same of the cuts, or None."""
@@ -261,7 +261,7 @@ class FastBackbone(layers.Layer):
             weights = [head.kernel for head in heads], [head.bias for head in heads]
             means = (means_of_heads(each, _STEM, _STEM // scale) for each in weights)
             kernel, bias = (ops.cast(each, self.compute_dtype) for each in means)
-            joined = depth_to_planes(ops.conv(features, kernel) + bias, _STEM // scale)
+            joined = depth_to_planes(convolve(features, kernel) + bias, _STEM // scale)
             known = self.mask_head.filters // _STEM**2
             planes = [joined[:, :known], joined[:, known:]][: len(heads)]
         # By way of [B, L, H, W], as the compositor wants them: turned there and back, they are copied once less.

@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from visual_foresight.predictor import separable
 from visual_foresight.predictor.fusing import fuse_with_gradient
+from visual_foresight.predictor.products import Conv2D
 
 _UNIT = 64
 # The glimpse: as wide as an object and as long as a leap and an object behind it; a little of what lies behind. Points
@@ -62,7 +63,7 @@ class Glimpse(layers.Layer):
         self.extent = np.array([_UNIT / 2, _UNIT / 2 * aspect], np.float32)  # from [-1, 1] to lengths
         inputs, convolutions = 3 * _STEM**2, []
         for channels, size in zip(_CHANNELS, (1, 3, 3), strict=True):
-            layer = layers.Conv2D(channels, size, padding="same", activation=_leaky, dtype=self.dtype_policy)
+            layer = Conv2D(channels, size, padding="same", activation=_leaky, dtype=self.dtype_policy)
             layer.build((None, None, None, inputs))
             convolutions.append(layer)
             inputs = channels

@@ -8,7 +8,7 @@ from keras import ops
 
 from visual_foresight import backend
 from visual_foresight.predictor import turned
-from visual_foresight.predictor.fusing import fuse, fuse_with_gradient
+from visual_foresight.predictor.fusing import fuse, fuse_with_gradient, fuses
 from visual_foresight.predictor.turned import SequenceKernel
 
 # The original's contrib.layer_norm used 1e-12; 1e-6 would already shift frames by 4e-5.
@@ -54,16 +54,20 @@ class ImageNorm(keras.layers.Layer):
 
         @ops.custom_gradient
         def normalise(values: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
-            def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
-                return self._backward(values, gamma, beta, arguments[0] if upstream is None else upstream)
+            # Moments are computed anew for the gradient where that costs less than to store what is between, in one
+            # loop; the two numbers of an image themselves are kept where each of their sums is a call of its own.
+            moments = () if fuses() else self._moments(values)[1:]
 
-            return self._forward(values, gamma, beta), gradient
+            def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
+                return self._backward(values, gamma, beta, arguments[0] if upstream is None else upstream, *moments)
+
+            return self._forward(values, gamma, beta, *moments), gradient
 
         return normalise(inputs, *weights)
 
-    def _formula(self, inputs: Any, gamma: Any, beta: Any) -> Any:
+    def _formula(self, inputs: Any, gamma: Any, beta: Any, *moments: Any) -> Any:
         """The formula is tf.nn.batch_normalization's, for the same rounding as the original."""
-        values, mean, inverse = self._moments(inputs)
+        values, mean, inverse = (ops.cast(inputs, "float32"), *moments) if moments else self._moments(inputs)
         scale = gamma * inverse  # [B, 1, 1, C]
         normalised = values * scale + (beta - mean * scale)
         return ops.cast(ops.relu(normalised) if self.rectified else normalised, self.compute_dtype)
@@ -75,17 +79,17 @@ class ImageNorm(keras.layers.Layer):
         squares = ops.mean(ops.square(values - mean), axis=(1, 2, 3), keepdims=True)
         return values, mean, ops.rsqrt(squares + self.epsilon)
 
-    def _gradients(self, inputs: Any, gamma: Any, beta: Any, upstream: Any) -> tuple[Any, Any, Any]:
-        """Gradients of inputs, gamma and beta; moments are computed anew, which costs less than to store values.
+    def _gradients(self, inputs: Any, gamma: Any, beta: Any, upstream: Any, *moments: Any) -> tuple[Any, Any, Any]:
+        """Gradients of inputs, gamma and beta.
 
         Written with the normalised values: what the chain rule makes of `_formula` subtracts two large sums for gamma.
         """
-        values, mean, inverse = self._moments(inputs)
+        values, mean, inverse = (ops.cast(inputs, "float32"), *moments) if moments else self._moments(inputs)
         normalised = (values - mean) * inverse
         upstream = ops.cast(upstream, "float32")
         if self.rectified:
             upstream = ops.where(normalised * gamma + beta > 0, upstream, 0.0)
-        offsets, scales = _sum_pixels(upstream), _sum_pixels(upstream * normalised)  # [B, 1, 1, C]
+        offsets, scales = _sum_pixels(upstream, upstream * normalised)  # [B, 1, 1, C]
         count = math.prod(inputs.shape[1:])
         level = ops.sum(offsets * gamma, axis=-1, keepdims=True) / count
         slope = ops.sum(scales * gamma, axis=-1, keepdims=True) / count
@@ -98,9 +102,15 @@ class ImageNorm(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon, "rectified": self.rectified}
 
 
-def _sum_pixels(values: Any) -> Any:
-    """[B, H, W, C] to [B, 1, 1, C]; column by column, since one long sum in float32 would round more."""
-    return ops.sum(ops.sum(values, axis=2, keepdims=True), axis=1, keepdims=True)
+def _sum_pixels(*images: Any) -> tuple[Any, ...]:
+    """[B, H, W, C] to [B, 1, 1, C] each; in two parts, since one long sum in float32 would round more.
+
+    On JAX rows are summed first, and what comes of it is a tensor of its own: XLA would make one sum of both, whose few
+    results few of an accelerator's cores work on.
+    """
+    first, second = (1, 2) if backend.backend_name() == "jax" else (2, 1)
+    parts = backend.apart(tuple(ops.sum(each, axis=first, keepdims=True) for each in images))
+    return backend.apart(tuple(ops.sum(each, axis=second, keepdims=True) for each in parts))
 
 
 @keras.saving.register_keras_serializable(package="visual_foresight")
@@ -115,18 +125,24 @@ class TransposedConvolution(keras.layers.Conv2DTranspose):
         return outputs if self.activation is None else self.activation(outputs)
 
 
-def _next_cell(gates: Any, cell: Any) -> tuple[Any, Any]:
+def _next_cell(gates: Any, cell: Any, *bias: Any) -> tuple[Any, Any]:
     """Gates [B, H, W, 4F] and c to (c', h), computed in float32 and kept in the type of `gates`."""
-    enter, candidate, forget, leave = ops.split(ops.cast(gates, "float32"), 4, axis=-1)
+    enter, candidate, forget, leave = _split_gates(gates, *bias)
     kept = ops.cast(cell, "float32") * ops.sigmoid(forget + 1.0) + ops.sigmoid(enter) * ops.tanh(candidate)
     return ops.cast(kept, gates.dtype), ops.cast(ops.tanh(kept) * ops.sigmoid(leave), gates.dtype)
 
 
-def _first_cell(gates: Any) -> tuple[Any, Any]:
+def _first_cell(gates: Any, *bias: Any) -> tuple[Any, Any]:
     """`_next_cell` of a c of zeros."""
-    enter, candidate, _, leave = ops.split(ops.cast(gates, "float32"), 4, axis=-1)
+    enter, candidate, _, leave = _split_gates(gates, *bias)
     kept = ops.sigmoid(enter) * ops.tanh(candidate)
     return ops.cast(kept, gates.dtype), ops.cast(ops.tanh(kept) * ops.sigmoid(leave), gates.dtype)
+
+
+def _split_gates(gates: Any, bias: Any = None) -> list[Any]:
+    """The four gates in float32, with the bias [4F] where it was not added before."""
+    gates = ops.cast(gates, "float32")
+    return ops.split(gates if bias is None else gates + bias, 4, axis=-1)
 
 
 _fused_next_cell, _fused_first_cell = fuse_with_gradient(_next_cell), fuse_with_gradient(_first_cell)
@@ -182,14 +198,22 @@ class ConvLSTMStep(keras.layers.Layer):
         if kernel is None:
             kernel = SequenceKernel(ops.cast(self.gates.kernel, self.compute_dtype))
         exact = self.compute_dtype == "float32"  # as `ImageNorm`
-        bias = ops.cast(self.gates.bias, self.compute_dtype)
         if cell is None or hidden is None:
-            gates = turned.convolve(inputs, kernel, bias)
-            cell, hidden = (_first_cell if exact else _fused_first_cell)(gates)
+            gates = self._gates(inputs, kernel)
+            cell, hidden = (_first_cell if exact else _fused_first_cell)(*gates)
             return hidden, (cell, hidden)
-        gates = turned.convolve(ops.concatenate([inputs, hidden], axis=-1), kernel, bias)
-        cell, hidden = (_next_cell if exact else _fused_next_cell)(gates, cell)
+        gates, *bias = self._gates(ops.concatenate([inputs, hidden], axis=-1), kernel)
+        cell, hidden = (_next_cell if exact else _fused_next_cell)(gates, cell, *bias)
         return hidden, (cell, hidden)
+
+    def _gates(self, inputs: Any, kernel: SequenceKernel) -> tuple[Any, ...]:
+        """Gates [B, H, W, 4F] with their bias; on JAX (gates, bias), see `backend.apart`."""
+        if backend.backend_name() == "jax":
+            gates = backend.apart(turned.convolve(inputs, kernel, None))
+            # Once for each column, so that its gradient is summed in two parts, as `_sum_pixels` does.
+            bias = ops.broadcast_to(ops.cast(self.gates.bias, "float32"), gates.shape[2:])
+            return gates, backend.apart(bias)
+        return (turned.convolve(inputs, kernel, ops.cast(self.gates.bias, self.compute_dtype)),)
 
     def get_config(self) -> dict:
         """Every argument under its own name."""

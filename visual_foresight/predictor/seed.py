@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from visual_foresight import backend
 from visual_foresight.predictor import compositor, transformations
 from visual_foresight.predictor.backbone import HeadOutputs
 from visual_foresight.predictor.config import PredictorConfig
@@ -21,6 +22,8 @@ from visual_foresight.predictor.layers import ConvLSTMStep, ImageNorm, Transpose
 LSTM_CHANNELS = (32, 32, 64, 64, 128, 64, 32)
 LSTM_STRIDES = (2, 2, 4, 4, 8, 4, 2)
 STP_HIDDEN = 100
+# The heads of full resolution are padded to so many channels where they are one product.
+HEADS_MULTIPLE = 8
 
 
 @keras.saving.register_keras_serializable(package="visual_foresight")
@@ -165,10 +168,27 @@ class SeedBackbone(keras.layers.Layer):
         hidden7 = lstm(7, self.convt2(ops.concatenate([hidden6, enc1], axis=-1)))  # [B, H/2, W/2, 32]
         enc6 = self.convt3(ops.concatenate([hidden7, enc0], axis=-1))
         enc6 = self.layer_norm9(enc6)  # [B, H, W, 64]
-        painted = self.convt4(enc6)
+        painted, mask_logits = self._heads(enc6)
         generated = None if self.predictor_config.transformation == "dna" else ops.sigmoid(painted)
-        outputs = HeadOutputs(self.convt7(enc6), generated, self._parameters(painted, hidden5), self.state_pred(robot))
+        outputs = HeadOutputs(mask_logits, generated, self._parameters(painted, hidden5), self.state_pred(robot))
         return outputs, following
+
+    def _heads(self, features: Any) -> tuple[Any, Any]:
+        """The painted image and the mask logits, both by 1x1 convolutions of [B, H, W, 64].
+
+        On JAX they are one product of matrices: to an accelerator 3 and 11 channels are no multiples of anything, and
+        images are copied to be padded.
+        """
+        heads = (self.convt4, self.convt7)
+        if backend.backend_name() != "jax":
+            return self.convt4(features), self.convt7(features)
+        kernels = [ops.transpose(ops.convert_to_tensor(head.kernel)[0, 0]) for head in heads]  # [64, O]
+        counts = [kernel.shape[-1] for kernel in kernels]
+        spare = -sum(counts) % HEADS_MULTIPLE
+        kernel = ops.pad(ops.concatenate(kernels, axis=-1), ((0, 0), (0, spare)))
+        bias = ops.pad(ops.concatenate([ops.convert_to_tensor(head.bias) for head in heads]), (0, spare))
+        joined = ops.matmul(features, ops.cast(kernel, features.dtype)) + ops.cast(bias, features.dtype)
+        return ops.relu(joined[..., : counts[0]]), joined[..., counts[0] : sum(counts)]
 
     def _parameters(self, painted: Any, hidden5: Any) -> Any:
         """Raw numbers for the transformation, see `transformations.parameter_shape`."""

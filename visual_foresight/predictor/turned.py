@@ -70,14 +70,15 @@ def convolve(inputs: Any, kernel: SequenceKernel, bias: Any) -> Any:
     Args:
         inputs: [B, H, W, C], or [B, H, W, C'] at the first step.
         kernel: from `for_sequence`.
-        bias: [F], of the type of the inputs.
+        bias: [F], of the type of the inputs; or None where nothing is turned.
 
     Returns:
         [B, H, W, F].
     """
     value = kernel.value[:, :, : inputs.shape[-1]]
     if kernel.turned is None:
-        return ops.conv(inputs, value, padding="same") + bias
+        gates = ops.conv(inputs, value, padding="same")
+        return gates if bias is None else gates + bias
     raw = backend.import_tensorflow().raw_ops
     options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 

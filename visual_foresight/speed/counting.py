@@ -24,7 +24,8 @@ def count_flops(function: Callable, *arguments: np.ndarray) -> float | None:
 def _lowered_flops(function: Callable, arguments: tuple[np.ndarray, ...]) -> float | None:
     import jax
 
-    analysis = jax.jit(function).lower(*arguments).cost_analysis()
+    with jax.default_device(jax.devices("cpu")[0]):  # that of a GPU counts nothing
+        analysis = jax.jit(function).lower(*arguments).cost_analysis()
     return None if analysis is None else float(analysis.get("flops", 0.0))
 
 

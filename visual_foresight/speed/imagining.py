@@ -296,4 +296,4 @@ def count_step_flops(predictor: Any, batch: int = 8) -> float | None:
         return carry, prediction.frame
 
     both, first = count_flops(begin_and_step, frame, state, action), count_flops(begin, frame, state)
-    return None if both is None or first is None else (both - first) / batch
+    return None if not both or first is None else (both - first) / batch
