@@ -1,7 +1,7 @@
-"""Many small arrays as one: each array by itself costs an accelerator as much as a thousand numbers do.
+"""Many small arrays as one: to copy one to an accelerator or back takes the host as long, however small it is.
 
-Copying one to the device or back takes 50 to 100 microseconds, however small it is; a decision of `push_fast` on an
-H200 takes ten milliseconds and would copy twenty.
+The eight results of a search took 0.3 to 0.8 ms each on an H200 (under its profiler, which slows them down); the whole
+decision of `push_fast` takes ten.
 """
 
 from __future__ import annotations

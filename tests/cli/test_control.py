@@ -238,14 +238,14 @@ def test_doctor_refuses_unknown_words(refused):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "push_fast_2"),
-        (["--preset=push_fast_2"], None),
+        ([], None),
         (["--second_opinion=none"], None),
+        (["--second_opinion=push_fast_2"], "push_fast_2"),
         (["--preset=push_fast_2", "--second_opinion=push_fast"], "push_fast"),
     ],
 )
-def test_the_shipped_predictor_brings_a_second_opinion(words, expected):
-    """Others bring none unless they are asked to; results name both predictors."""
+def test_a_second_opinion_is_asked_for(words, expected):
+    """No predictor brings one by itself; results name both predictors."""
     parser = argparse.ArgumentParser()
     control.add_control_arguments(parser)
     args = parser.parse_args(words)
@@ -264,8 +264,8 @@ def test_disagreement_is_weighed_where_there_is_a_second_opinion():
         control.add_control_arguments(parser)
         return control.describe_model(parser.parse_args(["--disagreement_weight", *words]))
 
-    assert described("0.5")["disagreement_weight"] == 0.5
+    assert described("0.5", "--second_opinion=push_fast_2")["disagreement_weight"] == 0.5
     with pytest.raises(ValueError, match="there is none"):
-        described("0.5", "--second_opinion=none")
+        described("0.5")
     with pytest.raises(ValueError, match="must be a finite number, got nan"):
         described("nan")

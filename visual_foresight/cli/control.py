@@ -48,7 +48,6 @@ __all__ = [
 
 DEFAULT_ENVIRONMENT = "VisualForesight/Push-v0"
 DEFAULT_PRESET = "push_fast"
-DEFAULT_SECOND = "push_fast_2"
 
 
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,10 +88,9 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--second_opinion",
-        default=None,
+        default="none",
         metavar="PRESET",
-        help="another predictor, which judges the best quarter of the candidates, too; 'none' for none "
-        f"(default: {DEFAULT_SECOND} beside {DEFAULT_PRESET}, else none)",
+        help="another predictor, which judges the best quarter of the candidates, too, for example push_fast_2",
     )
     model.add_argument(
         "--disagreement_weight",
@@ -116,8 +114,6 @@ def second_opinion(args: argparse.Namespace) -> str | None:
     if not math.isfinite(args.disagreement_weight):
         raise ValueError(f"--disagreement_weight must be a finite number, got {args.disagreement_weight}")
     asked = args.second_opinion
-    if asked is None:
-        asked = DEFAULT_SECOND if args.preset == DEFAULT_PRESET else "none"
     if asked == "none" and args.disagreement_weight:
         raise ValueError("--disagreement_weight weighs a second opinion, and there is none: name one, --second_opinion")
     return None if asked == "none" else str(asked)
