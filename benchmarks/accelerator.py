@@ -263,10 +263,14 @@ def time_training(notes: Notes, cases: list[tuple[str, int]]) -> None:
             model, batch_of_noise = make_model({}, POLICIES[precision] or "float32", batch, length)
             found = steps_in_a_row(model, batch_of_noise, 2 if notes.quick else 20)
             rate = batch * (length - 1) / (1e-3 * found["p50_ms"])
-            flops = 3.0 * (count_step_flops(model.predictor) or 0.0) * rate
-            share = round(flops / notes.peak, 4) if notes.peak else None
-            figures = {"frames_per_second": round(rate), "teraflops": round(flops / 1e12, 2)}
-            return {**found, **figures, "share_of_matrix_product_bfloat16": share}
+            counted = count_step_flops(model.predictor)
+            flops = None if counted is None else 3.0 * counted * rate
+            return {
+                **found,
+                "frames_per_second": round(rate),
+                "teraflops": flops and round(flops / 1e12, 2),
+                "share_of_matrix_product_bfloat16": round(flops / notes.peak, 4) if flops and notes.peak else None,
+            }
 
         notes.attempt("training", f"seed {precision}, batch {batch}", measure)
 

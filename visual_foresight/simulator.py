@@ -142,7 +142,7 @@ class LearnedSimulator:
             frames, actions, states, count = frames[-1:], actions[:0], states[-1:], 1
         arguments = [frames[None], actions[None], states[None]] + ([] if maps is None else [maps])
         carry, state = self._function("start", count, maps is not None)(*arguments)
-        state = states if count == 1 else np.asarray(state)  # of a single frame it is known: no need to wait
+        state = states.copy() if count == 1 else np.asarray(state)  # of a single frame it is known: no need to wait
         start = SimulatorStart(carry, frames[None, -1], state, maps)
         return start if config.stride == 1 else self._at_leap(start)
 

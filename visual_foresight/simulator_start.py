@@ -94,10 +94,13 @@ class SimulatorStart:
         """The same scenes as tensors of the backend, for many calls; only rollouts can begin there."""
         from keras import ops
 
+        return _map_arrays(ops.convert_to_tensor, self.plain())
+
+    def plain(self) -> SimulatorStart:
+        """The same scenes as whole leaps see them, from the present moment on; only rollouts can begin there."""
         start = self.rebased()
         base = start.leap or start
-        plain = SimulatorStart(start.carry, base.frame, base.state, base.pixel_distributions)
-        return _map_arrays(ops.convert_to_tensor, plain)
+        return SimulatorStart(start.carry, base.frame, base.state, base.pixel_distributions)
 
     def rebased(self) -> SimulatorStart:
         """The same scenes at the beginning of a leap: the next one starts from the present prediction.

@@ -105,10 +105,9 @@ class TensorCost(SimulatedCost):
         return False
 
     def _searched(self, planner: Any, draws: Draws, parts: Parts) -> dict[str, np.ndarray]:
-        start = self._start.rebased()
-        base = start.leap or start
-        maps = () if base.pixel_distributions is None else (base.pixel_distributions,)
-        arrays = (base.frame, base.state, *maps), tuple(draws[:-1]), draws.noises, parts.values
+        start = self._start.plain()
+        maps = () if start.pixel_distributions is None else (start.pixel_distributions,)
+        arrays = (start.frame, start.state, *maps), tuple(draws[:-1]), draws.noises, parts.values
         form, *given = pack([array for group in arrays for array in group])
         counts = tuple(len(group) for group in arrays)
         compiled = self._learned.searches

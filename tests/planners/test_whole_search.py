@@ -12,7 +12,14 @@ from keras import ops
 from visual_foresight.backend import compile_function
 from visual_foresight.planners import CEM, ICEM, MPPI, CEMGradient, RandomShooting
 from visual_foresight.planners.search import Deadline, Search, run_search
-from visual_foresight.planners.whole_search import Draws, can_be_whole, draw_all, make_whole_search, record_search
+from visual_foresight.planners.whole_search import (
+    Draws,
+    can_be_whole,
+    draw_all,
+    make_whole_search,
+    record_search,
+    result_shapes,
+)
 
 BOX = spaces.Box(np.array([-1.0, -0.5], np.float32), np.array([1.0, 2.0], np.float32))
 OPEN = spaces.Box(np.array([-np.inf, -0.5], np.float32), np.array([np.inf, np.inf], np.float32))
@@ -36,6 +43,7 @@ def whole(planner, problem, cost=lambda candidates: away(ops, candidates)):
     """Compiled, as it is used."""
     function = make_whole_search(planner, cost)
     found = compile_function(lambda *draws: function(Draws(*draws)))(*draw_all(planner, problem))
+    assert {name: tuple(value.shape) for name, value in found.items()} == result_shapes(planner, 2)
     search = Search()
     return record_search(planner, search, found), search, found
 

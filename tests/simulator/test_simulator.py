@@ -279,6 +279,20 @@ def test_the_map_of_a_pixel_has_the_pixel_as_its_mean(pixels):
         assert (one * columns).sum() == pytest.approx(column, abs=1e-3)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_start_keeps_what_it_was_given(simulator, context, actions, count):
+    """Robots write their readings into one array again and again."""
+    given = {name: np.array(value[-count:]) for name, value in context.items() if name in ("frames", "states")}
+    between = np.array(context["actions"][len(context["actions"]) - count + 1 :])
+    start = simulator.start(given["frames"], between, given["states"], pixels=[(20.0, 30.0)])
+    before = simulator.rollout(start, actions)
+    for array in (between, *given.values()):
+        array[...] = 0
+    after = simulator.rollout(start, actions)
+    np.testing.assert_array_equal(after.states, before.states)
+    np.testing.assert_array_equal(after.frames, before.frames)
+
+
 def test_stacked_scenes_come_apart_again(simulator, start, context):
     other = simulator.start(context["frames"][::-1], context["actions"], context["states"], pixels=[(1, 2), (3, 4)])
     both = SimulatorStart.stack([start, other])

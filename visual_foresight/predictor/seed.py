@@ -188,7 +188,7 @@ class SeedBackbone(keras.layers.Layer):
         kernel = ops.pad(ops.concatenate(kernels, axis=-1), ((0, 0), (0, spare)))
         bias = ops.pad(ops.concatenate([ops.convert_to_tensor(head.bias) for head in heads]), (0, spare))
         joined = ops.matmul(features, ops.cast(kernel, features.dtype)) + ops.cast(bias, features.dtype)
-        return ops.relu(joined[..., : counts[0]]), joined[..., counts[0] : sum(counts)]
+        return self.convt4.activation(joined[..., : counts[0]]), joined[..., counts[0] : sum(counts)]
 
     def _parameters(self, painted: Any, hidden5: Any) -> Any:
         """Raw numbers for the transformation, see `transformations.parameter_shape`."""
