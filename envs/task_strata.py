@@ -19,8 +19,9 @@ DIRECTIONS = ("towards", "across", "away")
 SIDES = ("towards", "right", "left", "away")
 DISTANCE_BINS = ((10.0, 13.0), (13.0, 17.0), (17.0, 20.0))  # [px] at 64 x 64
 BENCHMARK_SETS = {"push-seen-v1": ("train", 5_000_000_000), "push-novel-v1": ("novel", 6_000_000_000)}
-"""Name to split and first seed. Scenes of data come from other streams of randomness altogether, and their collection
-seeds are small numbers (1, 2, ...; 900001, 900002): no scene of these sets is in any data."""
+"""Name to split and first seed. Scenes of recorded data come from other streams of randomness altogether, with small
+collection seeds (1, 2, ...; 900001, 900002); those of a planner's own episodes from drawn tasks with other objects and
+seeds from 12,345,037,035 on. So no scene of these sets is in any data."""
 NUM_BENCHMARK_TASKS = 200
 
 _NUM_OBJECTS = (1, 3)

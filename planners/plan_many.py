@@ -26,12 +26,14 @@ def plan_many(
 ) -> list[Plan]:
     """Plan for N environments in step. Without a deadline each plan is the one that ``planner.plan`` finds alone.
 
+    With a cost function of all environments that holds as far as its costs are those of each alone.
+
     Args:
         planner: one of this package's planners.
         cost_fn: candidates [N, K, H, A] to costs [N, K]; for planners that descend with ``cost_fn.gradient``, which
-            gives costs [N, K] and gradients [N, K, H, A]. Or N functions, one for each environment, as
-            ``planner.plan`` takes them: those of a `LearnedSimulator` each look at their scene once and call the
-            network for all K candidates of it.
+            gives costs [N, K] and gradients [N, K, H, A]. ``simulator.cost_function(starts, objectives)`` of a
+            `LearnedSimulator` with N scenes calls the network once for all N*K, where they fit. Or N functions, one
+            for each environment, as ``planner.plan`` takes them.
         action_space: of one environment.
         rngs: N generators, one for each environment; no two are the same.
         incumbents: N plans [H, A] (None where there is none).

@@ -55,6 +55,11 @@ class SimulatedCost:
             return self._objective(Rollout(actions=candidates))
         return self._objective(rollout_at_stride(self._simulator, self._start, candidates, self._outputs))
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the simulator is asked for; nothing where actions alone have a cost."""
+        return self._outputs
+
     def gradient(self, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Costs [K] and their gradients [K, H, A], through the simulator.
 

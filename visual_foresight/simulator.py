@@ -14,20 +14,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visual_foresight.backend import device_kind
-from visual_foresight.frames import to_float
+from visual_foresight.chunks import Chunk, chunks, join
 from visual_foresight.given_arrays import given_array
 from visual_foresight.rollout import Rollout
-from visual_foresight.simulator_start import Leap, SimulatorStart, check_start, checked_array, checked_maps, pixel_maps
+from visual_foresight.simulator_start import (
+    Leap,
+    SimulatorStart,
+    check_start,
+    checked_array,
+    checked_frames,
+    designated_maps,
+    pixel_maps,
+)
 from visual_foresight.unrolling import (
     OUTPUTS,
     by_candidate,
-    join,
+    check_outputs,
     make_advance,
     make_futures,
     make_roll,
     make_start,
-    padded,
-    pieces,
     plan_leaps,
     plan_steps,
     shown_as_maps,
@@ -128,16 +134,16 @@ class LearnedSimulator:
         """
         from visual_foresight.predictor.checkpoint import is_stateless
 
-        frames = self._check_frames(frames)
-        count = len(frames)
         config = self.predictor.config
+        frames = checked_frames(frames, config.image_size)
+        count = len(frames)
         if actions is None and not config.use_state:
             actions = np.zeros((count - 1, config.action_size), np.float32)
         actions = checked_array(actions, (count - 1, config.action_size), "actions", "one between every two frames")
         if states is None and (not config.use_state or is_stateless(self.predictor.metadata)):
             states = np.zeros((count, config.state_size), np.float32)
         states = checked_array(states, (count, config.state_size), "states", "one for each frame")
-        maps = self._check_maps(pixels, pixel_distributions)
+        maps = designated_maps(pixels, pixel_distributions, config.image_size)
         if config.stride > 1:
             frames, actions, states, count = frames[-1:], actions[:0], states[-1:], 1
         arguments = [frames[None], actions[None], states[None]] + ([] if maps is None else [maps])
@@ -150,30 +156,6 @@ class LearnedSimulator:
         actions = np.zeros((start.num_scenes, self.stride, self.predictor.config.action_size), np.float32)
         count = np.zeros(start.num_scenes, np.int64)
         return replace(start, leap=Leap(start.frame, start.state, start.pixel_distributions, actions, count))
-
-    def _check_frames(self, frames: np.ndarray) -> np.ndarray:
-        frames = np.asarray(frames)
-        height, width = self.predictor.config.image_size
-        if frames.ndim != 4 or frames.shape[1:] != (height, width, 3) or len(frames) < 1:
-            raise ValueError(
-                f"frames must be [C, {height}, {width}, 3] (the predictor's image size), got {list(frames.shape)}"
-            )
-        if frames.dtype == np.uint8:
-            return to_float(frames)
-        frames = frames.astype(np.float32)
-        if not np.isfinite(frames).all() or frames.min() < -0.01 or frames.max() > 1.01:
-            raise ValueError("frames must be uint8, or float with finite values in [0, 1]; divide bytes by 255")
-        return frames
-
-    def _check_maps(self, pixels: Any, distributions: np.ndarray | None) -> np.ndarray | None:
-        """[1, H, W, P] from either way of naming designated pixels."""
-        if pixels is not None and distributions is not None:
-            raise ValueError("give designated pixels either as pixels or as pixel_distributions, not both")
-        if pixels is None and distributions is None:
-            return None
-        size = self.predictor.config.image_size
-        maps = checked_maps(distributions, size) if distributions is not None else pixel_maps(pixels, size)
-        return np.moveaxis(maps, 0, -1)[None]
 
     # ---- the futures ------------------------------------------------------------------------------------------
 
@@ -241,8 +223,9 @@ class LearnedSimulator:
         present moment; with 1 it is called for each control step.
 
         Args:
-            start: from `start`.
+            start: from `start`; or N scenes of `SimulatorStart.stack`, in one call where they fit.
             actions: [K, T, A], environment units; imagined as they are, also beyond what the environment would clip.
+                Of N scenes those of each, as many, one behind the other.
             outputs: what is wanted; what is left out is None in the Rollout and is never copied out of the device.
                 "frames" (clipped to [0, 1]), "states", "pixel_distributions", "pixels" (expected positions).
             every: frames and maps are returned after each so many control steps; T is a multiple of it. States are
@@ -254,18 +237,26 @@ class LearnedSimulator:
             ValueError: a wrong shape, a value that is not finite, or an unknown output.
         """
         actions = self._check_candidates(start, actions, every)
-        wanted = _check_outputs(outputs, start)
-        rolled = [self._roll_chunk(start, piece, wanted, every, draft) for piece in pieces(actions, self.chunk_size)]
+        wanted = check_outputs(outputs, start)
+        parts = chunks(actions, start.num_scenes, self.chunk_size)
+        rolled = [self._roll_chunk(_own_scenes(start, part), part, wanted, every, draft) for part in parts]
         joined = {name: join([piece[name] for piece in rolled]) for name in wanted}
         return Rollout(actions=actions, **joined, every=every)
 
     def cost_function(self, start: SimulatorStart, objective: Any) -> Any:
         """Costs [K] of candidates [K, H, A], and their gradients, see `planners.simulation`: what planners are given.
 
-        With `costs_on_device` futures stay where they are computed; see `tensor_cost.TensorCost`.
-        """
-        from visual_foresight import tensor_cost
+        Of N scenes and N objectives: costs [N, K] of candidates [N, K, H, A], see `many_scenes.ManyCosts`. With
+        `costs_on_device` futures stay where they are computed; see `tensor_cost.TensorCost`.
 
+        Args:
+            start: from `start`, or N scenes of `SimulatorStart.stack`.
+            objective: what to reach, or a list of N.
+        """
+        from visual_foresight import many_scenes, tensor_cost
+
+        if isinstance(objective, Sequence):
+            return many_scenes.ManyCosts(self, start, objective)
         kind = tensor_cost.TensorCost if self.costs_on_device else tensor_cost.SimulatedCost
         return kind(self, start, objective)
 
@@ -273,19 +264,18 @@ class LearnedSimulator:
         """What an objective reads of K futures, as tensors where they were computed; see `unrolling.make_futures`.
 
         Args:
-            start: from `start`; its arrays are copied at each call unless it is `on_device`.
-            actions: [K, T, A], environment units, T a multiple of the stride.
+            start: as in `rollout`; its arrays are copied at each call unless it is `on_device`.
+            actions: [K, T, A], as in `rollout`, T a multiple of the stride.
             outputs: fields of a Rollout; "pixels" are shown as maps.
         """
         from keras import ops, tree
 
         actions = self._check_candidates(start, actions, self.stride)
-        function = self._function("futures", _check_outputs(shown_as_maps(outputs), start), start.num_pixels > 0)
+        function = self._function("futures", check_outputs(shown_as_maps(outputs), start), start.num_pixels > 0)
         parts = []
-        for piece in pieces(actions, self.chunk_size):
-            found, count = function(*self._scene(start.rebased(), padded(piece))), len(piece)
-            whole = found["actions"].shape[0] == count
-            parts.append(found if whole else {name: value[:count] for name, value in found.items()})
+        for chunk in chunks(actions, start.num_scenes, self.chunk_size):
+            found = function(*self._scene(_own_scenes(start, chunk).rebased(), chunk.actions))
+            parts.append({name: chunk.own(value) for name, value in found.items()})
         return parts[0] if len(parts) == 1 else tree.map_structure(lambda *all_: ops.concatenate(all_), *parts)
 
     def cost_gradient(
@@ -307,14 +297,16 @@ class LearnedSimulator:
         from visual_foresight.compiled_gradients import CompiledGradients
 
         actions = self._check_candidates(start, actions, self.stride)
+        if start.num_scenes != 1:
+            raise ValueError(f"gradients are those of one scene, got {start.num_scenes}; pass start.select(index)")
         if self._gradients is None:
             self._gradients = CompiledGradients(self.predictor, self.stride)
         compiled = self._gradients.of(objective)
         costs, gradients = [], []
-        for piece in pieces(actions, self.chunk_size):
-            values = compiled(*self._scene(start.rebased(), padded(piece)))
-            costs.append(np.asarray(values[0])[: len(piece)])
-            gradients.append(np.asarray(values[1])[: len(piece)])
+        for chunk in chunks(actions, 1, self.chunk_size):
+            values = compiled(*self._scene(start.rebased(), chunk.actions))
+            costs.append(chunk.own(np.asarray(values[0])))
+            gradients.append(chunk.own(np.asarray(values[1])))
         return join(costs), join(gradients)
 
     def _check_candidates(self, start: SimulatorStart, actions: np.ndarray, every: int) -> np.ndarray:
@@ -325,32 +317,32 @@ class LearnedSimulator:
             raise ValueError(f"actions must be [K, T, {size}] with K, T >= 1, got {list(actions.shape)}")
         if not np.isfinite(actions).all():
             raise ValueError("actions contain values that are not finite")
-        if start.num_scenes != 1:
-            raise ValueError(f"a rollout branches one scene, got {start.num_scenes}; pass start.select(index)")
+        if len(actions) % start.num_scenes:
+            raise ValueError(f"{start.num_scenes} scenes need as many candidates each, got {len(actions)} altogether")
         if not isinstance(every, (int, np.integer)) or every < 1 or actions.shape[1] % every:
             raise ValueError(f"the number of control steps, {actions.shape[1]}, must be a multiple of every={every}")
         return actions
 
     def _roll_chunk(
-        self, start: SimulatorStart, actions: np.ndarray, wanted: tuple[str, ...], every: int, draft: bool
+        self, start: SimulatorStart, chunk: Chunk, wanted: tuple[str, ...], every: int, draft: bool
     ) -> dict[str, np.ndarray]:
-        """One compiled call. K is padded to a few sizes, because each size is compiled once."""
-        count, stride = len(actions), self.stride
-        filled = padded(actions)
+        """One compiled call."""
+        stride = self.stride
         whole_leaps = stride == 1 or every % stride == 0
         subsample = every // stride if whole_leaps else every
         if whole_leaps:
             start = start.rebased()
-            plan = plan_leaps(filled, stride)
+            plan = plan_leaps(chunk.actions, stride)
         else:
-            taken = start.leap.actions[0, : start.leap.count[0]] if start.leap else filled[0, :0]
-            plan = plan_steps(filled, stride, taken)
+            plan = plan_steps(chunk.actions, stride, _taken(start, self.predictor.config.action_size))
         function = self._function("rollout", (wanted, whole_leaps, subsample, draft), start.num_pixels > 0)
         results = function(*self._scene(start, plan))
         series = {name: np.asarray(value) for name, value in results.items()}
         if whole_leaps:
-            return {name: value[:count] for name, value in by_candidate(series, np, start.frame.shape[1]).items()}
-        return {name: np.moveaxis(value, 0, 1)[:count] for name, value in series.items()}  # [K, T, ...]
+            series = by_candidate(series, np, start.frame.shape[1])
+        else:
+            series = {name: np.moveaxis(value, 0, 1) for name, value in series.items()}  # [K, T, ...]
+        return {name: chunk.own(value) for name, value in series.items()}
 
     @staticmethod
     def _scene(start: SimulatorStart, plan: np.ndarray) -> list[Any]:
@@ -385,15 +377,17 @@ class LearnedSimulator:
         return self._compiled[key]
 
 
-def _check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
-    outputs = (outputs,) if isinstance(outputs, str) else outputs
-    if not outputs:
-        raise ValueError(f"a rollout needs outputs, got {outputs!r}; valid names are {', '.join(OUTPUTS)}")
-    unknown = [name for name in outputs if name not in OUTPUTS]
-    if unknown:
-        raise ValueError(f"unknown rollout outputs {unknown}; valid names are {', '.join(OUTPUTS)}")
-    if start.num_pixels:
-        return tuple(outputs)
-    if "pixels" in outputs:
-        raise ValueError("pixels were asked for, but the start has no designated pixels; pass start(..., pixels=...)")
-    return tuple(name for name in outputs if name != "pixel_distributions")
+def _own_scenes(start: SimulatorStart, chunk: Chunk) -> SimulatorStart:
+    return start if start.num_scenes == 1 else start.some(chunk.scenes)
+
+
+def _taken(start: SimulatorStart, size: int) -> np.ndarray:
+    """[N, C, A], the actions of the leap that scenes are in; of all as many."""
+    if start.leap is None:
+        return np.zeros((start.num_scenes, 0, size), np.float32)
+    counts = np.unique(start.leap.count)
+    if len(counts) > 1:
+        raise ValueError(
+            f"scenes are {counts.tolist()} steps into their leaps: roll them out with every=simulator.stride, or alone"
+        )
+    return start.leap.actions[:, : counts[0]]

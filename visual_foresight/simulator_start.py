@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.frames import to_float
 from visual_foresight.given_arrays import given_array
 
 
@@ -89,6 +90,10 @@ class SimulatorStart:
             raise IndexError(f"there is no scene {index}: the start has {self.num_scenes}")
         index %= self.num_scenes
         return _map_arrays(lambda array: np.asarray(array)[index : index + 1], self)
+
+    def some(self, scenes: slice) -> SimulatorStart:
+        """Some of the scenes, where they are."""
+        return _map_arrays(lambda array: array[scenes], self)
 
     def on_device(self) -> SimulatorStart:
         """The same scenes as tensors of the backend, for many calls; only rollouts can begin there."""
@@ -174,6 +179,40 @@ def checked_maps(distributions: np.ndarray, image_size: tuple[int, int]) -> np.n
     if not np.isfinite(maps).all() or maps.min() < 0 or (mass <= 0).any():
         raise ValueError("pixel_distributions must be finite, not negative, and each must have some mass")
     return (maps / mass).astype(np.float32)
+
+
+def designated_maps(pixels: Any, distributions: np.ndarray | None, image_size: tuple[int, int]) -> np.ndarray | None:
+    """[1, H, W, P] from either way of naming designated pixels; None where none are named.
+
+    Raises:
+        ValueError: both ways, or what `pixel_maps` and `checked_maps` refuse.
+    """
+    if pixels is not None and distributions is not None:
+        raise ValueError("give designated pixels either as pixels or as pixel_distributions, not both")
+    if pixels is None and distributions is None:
+        return None
+    maps = checked_maps(distributions, image_size) if distributions is not None else pixel_maps(pixels, image_size)
+    return np.moveaxis(maps, 0, -1)[None]
+
+
+def checked_frames(frames: Any, image_size: tuple[int, int]) -> np.ndarray:
+    """Context frames [C, H, W, 3] as float32 in [0, 1].
+
+    Raises:
+        ValueError: a wrong shape or range, or a value that is not finite.
+    """
+    frames = np.asarray(frames)
+    height, width = image_size
+    if frames.ndim != 4 or frames.shape[1:] != (height, width, 3) or len(frames) < 1:
+        raise ValueError(
+            f"frames must be [C, {height}, {width}, 3] (the predictor's image size), got {list(frames.shape)}"
+        )
+    if frames.dtype == np.uint8:
+        return to_float(frames)
+    frames = frames.astype(np.float32)
+    if not np.isfinite(frames).all() or frames.min() < -0.01 or frames.max() > 1.01:
+        raise ValueError("frames must be uint8, or float with finite values in [0, 1]; divide bytes by 255")
+    return frames
 
 
 def check_start(start: Any, config: Any, *, leaping: bool) -> None:

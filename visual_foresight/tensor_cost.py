@@ -66,7 +66,10 @@ class TensorCost(SimulatedCost):
         """Candidates [K, H, A] to costs [K]."""
         if not self._outputs or self._judge.reads_numpy_only:
             return super().__call__(candidates)
-        futures = self.imagine(candidates)
+        return self.judged(self.imagine(candidates), candidates)
+
+    def judged(self, futures: dict[str, Any], candidates: np.ndarray) -> np.ndarray:
+        """Costs [K] of what was imagined for candidates [K, H, A]."""
         try:
             return np.asarray(self._judge(self._objective, self._parts, futures, self._learned.stride))
         except Exception:  # whatever a function of NumPy arrays may raise when it is shown tensors

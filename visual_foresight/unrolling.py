@@ -17,6 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
+    from visual_foresight.simulator_start import SimulatorStart
 
 OUTPUTS = ("frames", "states", "pixel_distributions", "pixels")
 
@@ -39,21 +40,39 @@ def plan_steps(actions: np.ndarray, stride: int, taken: np.ndarray) -> np.ndarra
     """Calls for every control step: actions [K, T, A] to [T, K, J*A + 1].
 
     Args:
-        actions: [K, T, A].
+        actions: [K, T, A], those of a scene one behind the other.
         stride: J.
-        taken: [C, A], actions that the present leap consists of so far.
+        taken: [N, C, A], actions that the present leap of each scene consists of so far.
     """
     count, steps, size = actions.shape
-    already = np.broadcast_to(taken, (count, *taken.shape))
-    sequence = np.concatenate([already, actions], axis=1)
+    sequence = np.concatenate([np.repeat(taken, count // len(taken), axis=0), actions], axis=1)
     rows = np.zeros((steps, count, stride * size + 1), np.float32)
     for step in range(steps):
-        index = len(taken) + step
+        index = taken.shape[1] + step
         first = index - index % stride
         so_far = sequence[:, first : index + 1].reshape(count, -1)
         rows[step, :, : so_far.shape[1]] = so_far
         rows[step, :, -1] = index % stride + 1
     return rows
+
+
+def check_outputs(outputs: Sequence[str], start: SimulatorStart) -> tuple[str, ...]:
+    """The outputs that a rollout from there is asked for.
+
+    Raises:
+        ValueError: none, an unknown name, or designated pixels where there are none.
+    """
+    outputs = (outputs,) if isinstance(outputs, str) else outputs
+    if not outputs:
+        raise ValueError(f"a rollout needs outputs, got {outputs!r}; valid names are {', '.join(OUTPUTS)}")
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown:
+        raise ValueError(f"unknown rollout outputs {unknown}; valid names are {', '.join(OUTPUTS)}")
+    if start.num_pixels:
+        return tuple(outputs)
+    if "pixels" in outputs:
+        raise ValueError("pixels were asked for, but the start has no designated pixels; pass start(..., pixels=...)")
+    return tuple(name for name in outputs if name != "pixel_distributions")
 
 
 def make_start(predictor: VideoPredictor, count: int) -> Any:
@@ -87,7 +106,7 @@ def make_advance(predictor: VideoPredictor) -> Any:
 def make_roll(
     predictor: VideoPredictor, wanted: Sequence[str], *, whole_leaps: bool, subsample: int = 1, draft: bool = False
 ) -> Any:
-    """The function of one scene and K plans that `compile_function` compiles.
+    """The function of one scene and K plans, or of N scenes with K/N plans each, that `compile_function` compiles.
 
     Args:
         predictor: a VideoPredictor.
@@ -98,8 +117,8 @@ def make_roll(
             at that; see `whole_maps`.
 
     Returns:
-        roll(carry, frame, state, plan [N, K, J*A + 1], maps=None) -> dict of tensors with leading axes [calls, K];
-        states [N, K, J, S] for whole leaps.
+        roll(carry, frame, state, plan [calls, K, J*A + 1], maps=None) -> dict of tensors with leading axes [calls, K];
+        states [calls, K, J, S] for whole leaps. Plans of one scene stand one behind the other.
     """
     from keras import ops, tree
 
@@ -113,21 +132,29 @@ def make_roll(
         scene = {"carry": carry, "frame": frame} if maps is None else {"carry": carry, "frame": frame, "maps": maps}
         if plan.shape[0] > _UNROLLED:
             return pick(_looped(advance, scan, begin(scene, state, plan, same=draft), plan, first_apart=draft))
-        parts = [pick(_unrolled(advance, begin(scene, state, part, same=True), part)) for part in _parts(plan)]
+        moment = begin(scene, state, plan, same=True)
+        parts = [
+            pick(_unrolled(advance, tree.map_structure(functools.partial(_cut, part=part), moment), plan[:, part]))
+            for part in _parts(plan.shape[1])
+        ]
         return tree.map_structure(lambda *values: ops.concatenate(values, axis=1), *parts)
 
     def begin(scene: dict[str, Any], state: Any, plan: Any, *, same: bool) -> dict[str, Any]:
         """The moment before the first call; one scene for all where the next may have another form."""
-        moment = scene if same and predictor.shares_scene else branched(scene, plan)
+        one = scene["frame"].shape[0] == 1
+        moment = scene if one and same and predictor.shares_scene else branched(scene, plan, one=one)
         return {**moment, "state": branch(state, plan)}
 
     def branch(tensor: Any, plan: Any) -> Any:
-        return ops.broadcast_to(tensor, (plan.shape[1], *tensor.shape[1:]))
+        scenes, *shape = tensor.shape
+        if scenes == 1:
+            return ops.broadcast_to(tensor, (plan.shape[1], *shape))
+        return ops.repeat(tensor, plan.shape[1] // scenes, axis=0)
 
-    def branched(scene: dict[str, Any], plan: Any) -> dict[str, Any]:
-        """The scene once for each candidate, but for what no step changes: that is read by all from one place."""
+    def branched(scene: dict[str, Any], plan: Any, *, one: bool) -> dict[str, Any]:
+        """Scenes once for each candidate, but for what no step changes: of one scene all read that from one place."""
         repeated = tree.map_structure(functools.partial(branch, plan=plan), scene)
-        return {**repeated, "carry": kept(repeated["carry"], scene["carry"])}
+        return {**repeated, "carry": kept(repeated["carry"], scene["carry"])} if one else repeated
 
     def kept(carry: dict[str, Any], unchanged: dict[str, Any]) -> dict[str, Any]:
         """The carry, with what no step changes taken from another."""
@@ -174,7 +201,7 @@ def shown_as_maps(outputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def make_futures(predictor: VideoPredictor, outputs: Sequence[str]) -> Any:
-    """The function of one scene and K candidates [K, T, A] that objectives are computed from, beside the network.
+    """The function of scenes and K candidates [K, T, A] that objectives are computed from, beside the network.
 
     Args:
         predictor: a VideoPredictor.
@@ -207,15 +234,19 @@ def state_after(path: Any, count: Any) -> Any:
     return ops.einsum("bjs,bj->bs", path, chosen)
 
 
-def _parts(plan: Any) -> list[Any]:
-    """The plan [N, K, J*A + 1] cut along K, where a CPU runs the parts side by side."""
+def _parts(count: int) -> list[slice]:
+    """The candidates cut in parts, where a CPU runs these side by side."""
     from visual_foresight.predictor.fusing import fuses
 
-    count = plan.shape[1]
     if not fuses() or count < _SIDE_BY_SIDE * _SMALLEST_PART:
-        return [plan]
+        return [slice(None)]
     edges = [index * count // _SIDE_BY_SIDE for index in range(_SIDE_BY_SIDE + 1)]
-    return [plan[:, first:last] for first, last in itertools.pairwise(edges)]
+    return [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+
+def _cut(tensor: Any, part: slice) -> Any:
+    """A part of the candidates; what all of them read from one place stays."""
+    return tensor if tensor.shape[0] == 1 else tensor[part]
 
 
 def _looped(advance: Any, scan: Any, moment: Any, plan: Any, *, first_apart: bool) -> dict[str, Any]:
@@ -313,20 +344,3 @@ def _repeated(maps: np.ndarray, scale: int) -> np.ndarray:
     whole = np.empty((*before, rows, scale, columns * scale), maps.dtype)
     whole[...] = wide.reshape(*before, rows, 1, columns * scale)
     return whole.reshape(*before, rows * scale, columns * scale)
-
-
-def pieces(actions: np.ndarray, chunk_size: int) -> list[np.ndarray]:
-    """Candidates [K, T, A] in as few chunks as fit, all of nearly the same size."""
-    return np.array_split(actions, -(-len(actions) // chunk_size))
-
-
-def padded(actions: np.ndarray) -> np.ndarray:
-    """Candidates [K, T, A] with the last one repeated, to a power of two or a multiple of 8: few sizes to compile."""
-    count = len(actions)
-    missing = (-count % 8) if count > 8 else (1 << (count - 1).bit_length()) - count
-    return np.concatenate([actions, np.repeat(actions[-1:], missing, axis=0)]) if missing else actions
-
-
-def join(parts: list[np.ndarray]) -> np.ndarray:
-    """Parts one behind the other, without a copy where there is only one."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

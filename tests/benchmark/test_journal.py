@@ -81,6 +81,19 @@ def test_other_settings_are_refused_by_name(tmp_path, make_row):
         again.add_method("learned", {"weights": "b"})
 
 
+def test_a_run_killed_in_its_first_episode_does_not_stand_in_the_way(tmp_path, make_row):
+    """Its journal says with which settings it began, and holds no row."""
+    path = tmp_path / "journal.jsonl"
+    Journal(path, {"settings": 1}).add_method("learned", {"weights": "a"})
+    corrected = Journal(path, IDENTITY)
+    corrected.add_method("learned", {"weights": "b"})
+    corrected.add_method("learned", {"weights": "c"})
+    corrected.add(make_row(0))
+    again = Journal(path, IDENTITY)
+    assert again.methods == {"learned": {"weights": "c"}}
+    assert len(again.rows) == 1
+
+
 def test_other_files_are_refused(tmp_path):
     """Text that is no journal is named with its line."""
     path = tmp_path / "journal.jsonl"

@@ -200,6 +200,7 @@ def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command)
         (["evaluate", "--make_bank", "{bank}"], "exists already"),
         (["plan", "--tasks", "0"], "--tasks as a number says how many"),
         (["plan", "--tasks", "3.5"], "--tasks as a number says how many"),
+        (["plan", "--tasks", "push-seen-v1", "--split", "novel"], "--tasks push-seen-v1 has its own objects"),
         (["predict", "--seed", "-1"], "--seed must not be negative"),
         (["predict", "--steps", "5000"], "--steps must be at most 500"),
         (

@@ -154,3 +154,13 @@ def test_wrong_pictures_and_videos_are_refused(tmp_path, damage):
     assert "the picture frame_1.png cannot be decoded" in messages["text"]
     assert "the video cannot be decoded" in messages["cut.mp4"]
     assert "has both twice.csv and twice.npz" in messages["twice"]
+
+
+def test_a_gap_is_the_fault_of_its_own_folder(tmp_path):
+    """The others are read; without passing over, the message names the folder."""
+    write_pictures(tmp_path / "good", smooth_frames(3))
+    write_pictures(tmp_path / "gap", smooth_frames(5)).joinpath("frame_2.png").unlink()
+    (episode,) = read_episodes(tmp_path, skip_bad=True, **STORED)
+    assert episode.num_frames == 3
+    with pytest.raises(ValueError, match=r"gap.*missing between frame_1.png and frame_3.png"):
+        list(read_episodes(tmp_path, **STORED))

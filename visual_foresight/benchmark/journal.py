@@ -30,7 +30,7 @@ class Journal:
         identity: JSON-plain; what all rows share.
 
     Raises:
-        ValueError: the file holds a run of other settings, or is no journal.
+        ValueError: the file holds episodes of other settings, or is no journal.
     """
 
     def __init__(self, path: str | os.PathLike, identity: dict[str, Any]) -> None:
@@ -39,6 +39,10 @@ class Journal:
         self._rows: dict[tuple, dict[str, Any]] = {}
         identity = json.loads(json.dumps(identity))
         lines = self._read()
+        if lines and lines[0].get("journal") == JOURNAL_VERSION and lines[0].get("identity") != identity:
+            if not any("row" in line for line in lines):  # killed in its first episode: nothing is lost
+                self.path.unlink()
+                lines = []
         if not lines:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._append({"journal": JOURNAL_VERSION, "identity": identity})
@@ -71,7 +75,7 @@ class Journal:
             ValueError: its rows in the file were run with other settings.
         """
         settings = json.loads(json.dumps(settings))
-        known = self.methods.get(method)
+        known = self.methods.get(method) if self._rows else None
         if known is None:
             self._append({"method": method, "settings": settings})
             self.methods[method] = settings

@@ -187,6 +187,8 @@ def chosen_tasks(args: argparse.Namespace) -> tuple[Any, int]:
         if episodes is not None:
             raise ValueError(f"--tasks {name} says how many tasks to run, and so does --episodes {episodes}; give one")
         name, episodes = FIRST_LOOK, int(name)
+    if name is not None and args.split != "train":
+        raise ValueError(f"--split {args.split} is of tasks that are drawn; --tasks {args.tasks} has its own objects")
     tasks = control.load_tasks(name, episodes=episodes, seed=args.seed, split=args.split)
     return tasks, len(tasks) if episodes is None else episodes
 

@@ -77,16 +77,15 @@ def _in_order(path: Path) -> list[tuple[int, int, str]]:
 def _pictures(folder: Path) -> list[Path]:
     found = [each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES and each.name[0] != "."]
     found.sort(key=_in_order)
-    _require_no_gap(found)
     return found
 
 
-def _require_no_gap(files: list[Path]) -> None:
-    """Refuse numbered pictures of which some are missing: the actions after them would belong to other frames."""
+def _require_no_gap(files: list[Path]) -> list[Path]:
+    """Give back the files; numbered ones of which some are missing are refused, for actions would belong elsewhere."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.name) for file in files]
     numbers = [int(part[2]) for part in parts if part is not None]
     if len(numbers) < len(files) or len({(part[1], part[3]) for part in parts if part is not None}) > 1:
-        return
+        return files
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     usual = min(steps, default=0)  # every tenth picture may have been kept
     for before, after, step in zip(files, files[1:], steps, strict=False):
@@ -95,6 +94,7 @@ def _require_no_gap(files: list[Path]) -> None:
                 f"pictures are missing between {before.name} and {after.name}: frames and actions would not belong "
                 "together; number them without gaps"
             )
+    return files
 
 
 def _read(shard: Path, options: ReadOptions) -> Episode:
@@ -112,7 +112,7 @@ def _read(shard: Path, options: ReadOptions) -> Episode:
 
 def _frames(shard: Path, options: ReadOptions) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the frames, each made small as soon as it is read, and their stored (height, width)."""
-    source = _picture_frames(_pictures(shard)) if shard.is_dir() else iterate_video(shard)
+    source = _picture_frames(_require_no_gap(_pictures(shard))) if shard.is_dir() else iterate_video(shard)
     frames: list[np.ndarray] = []
     size = (0, 0)
     for frame in source:

@@ -86,9 +86,8 @@ def make_decision(
     from visual_foresight.benchmark.settings import make_planner
     from visual_foresight.planners import plan_many
     from visual_foresight.planners.objectives import PixelDistance
-    from visual_foresight.planners.simulation import cost_function
     from visual_foresight.predictor.predictor import VideoPredictor
-    from visual_foresight.simulator import LearnedSimulator
+    from visual_foresight.simulator import LearnedSimulator, SimulatorStart
 
     side, count = sizes["image_size"], sizes["environments"]
     predictor = VideoPredictor(dataclasses.replace(config, image_height=side, image_width=side), dtype=dtype)
@@ -101,7 +100,8 @@ def make_decision(
     objective = PixelDistance(np.array([side / 4, side / 4]))
 
     def decide() -> None:
-        costs = [cost_function(simulator, scene(simulator), objective) for _ in range(count)]
+        starts = SimulatorStart.stack([scene(simulator) for _ in range(count)])
+        costs = simulator.cost_function(starts, [objective] * count)
         plan_many(planner, costs, space, rngs=[np.random.default_rng(seed) for seed in range(count)])
 
     return decide
