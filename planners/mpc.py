@@ -16,6 +16,7 @@ from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import generator_of, require_count, require_number
 from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function, pixel_output
+from visual_foresight.planners.step_planner import StepPlanner
 from visual_foresight.rollout import Rollout
 
 TRACKING = ("truth", "predicted")
@@ -91,6 +92,7 @@ class MPC:
             raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
         if deadline_ms is not None:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
+        _leave_room(proposals, planner, warm_start)
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
         self._bounds = ActionBounds.of(action_space)
         self._make_objective = make_objective or _always(objective)
@@ -248,6 +250,18 @@ class MPC:
 
 def _always(objective: Any) -> Callable[[Context], Objective]:
     return lambda context: objective
+
+
+def _leave_room(proposals: Any, planner: Planner, warm_start: bool) -> None:
+    """Refuse arrays of proposals that the second decision, which has a last plan, would have no room for."""
+    if not isinstance(planner, StepPlanner) or not isinstance(proposals, np.ndarray) or not warm_start:
+        return
+    room = planner.counts[0]
+    if proposals.ndim == 3 and len(proposals) >= room:
+        raise ValueError(
+            f"{len(proposals)} proposals and the last plan are more than the {room} candidates of the first iteration; "
+            f"pass at most {room - 1}, raise num_candidates, or set warm_start=False"
+        )
 
 
 def _goals_to_stop_at(

@@ -260,6 +260,7 @@ def test_a_decision_includes_encoding_in_its_deadline(world, simulator, monkeypa
         ({"context_frames": 0}, "context_frames must be"),
         ({"deadline_ms": -1.0}, "deadline_ms must lie in"),
         ({"stop_distance": -1.0}, "stop_distance must lie in"),
+        ({"proposals": np.zeros((SMALL["num_candidates"], 8, 2))}, "pass at most"),
     ],
 )
 def test_bad_settings_are_refused(changes, message, simulator):
