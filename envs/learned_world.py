@@ -182,7 +182,10 @@ class PlannersDoor:
         every: int = 1,
         draft: bool = False,
     ) -> Rollout:
-        """Branch a scene (None: the present one) into K futures; see `LearnedSimulator.rollout`."""
+        """Branch a scene (None: the present one) into K futures; see `LearnedSimulator.rollout`.
+
+        Of many scenes, as a vector environment has them, into as many each: actions stand one scene behind the other.
+        """
         start = self.current if start is None else start
         return self.simulator.rollout(start, self._world.clipped(actions), outputs, every, draft)
 

@@ -36,7 +36,7 @@ class ManyCosts:
         if len(objectives) != starts.num_scenes:
             raise ValueError(f"{starts.num_scenes} scenes need an objective each, got {len(objectives)}")
         self._simulator, self._starts, self._objectives = simulator, starts, list(objectives)
-        each = [starts.select(index) for index in range(starts.num_scenes)]
+        each = [starts.some(slice(index, index + 1)) for index in range(starts.num_scenes)]
         self._alone = [simulator.cost_function(*pair) for pair in zip(each, objectives, strict=True)]
         self._outputs = self._alone[0].outputs
         self._same = all(cost.outputs == self._outputs for cost in self._alone)
