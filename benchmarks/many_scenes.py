@@ -41,7 +41,7 @@ def main() -> None:
     rows = []
     for count in args.candidates:
         shape = (args.scenes, count, HORIZON, simulator.predictor.config.action_size)
-        candidates = rng.uniform(-0.03, 0.03, shape).astype(np.float32)
+        candidates = rng.uniform(-1.0, 1.0, shape).astype(np.float32)
         works = {
             "together": lambda given=candidates: together(given),
             "alone": lambda given=candidates: np.stack([cost(own) for cost, own in zip(alone, given, strict=True)]),

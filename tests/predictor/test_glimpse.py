@@ -1,15 +1,17 @@
 """The glimpse: what it samples, how it turns, and that it reaches predictions and gradients."""
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
-from scipy.ndimage import map_coordinates
+from scipy import ndimage
 
-from visual_foresight import backend
+from visual_foresight import LearnedSimulator, backend
+from visual_foresight.planners.objectives import PixelDistance
 from visual_foresight.predictor import glimpse, separable
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.predictor.growing import grow
@@ -23,7 +25,10 @@ SMALL = {
 
 def predictor(**fields):
     """A small predictor whose weights are away from their start."""
+    before = random.getstate()
+    random.seed(3)  # initialisers without a seed draw one there
     made = VideoPredictor(PredictorConfig(**(SMALL | {"glimpse": 8} | fields)))
+    random.setstate(before)
     rng = np.random.default_rng(5)
     for variable in made.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.05, variable.shape))
@@ -45,7 +50,7 @@ def test_samples_are_those_of_bilinear_interpolation(seed, height, width, shared
     for index in range(3):
         image = images[0 if shared else index]
         expected = np.stack(
-            [map_coordinates(image[..., c], points[index].T, order=1, mode="nearest") for c in range(2)], axis=-1
+            [ndimage.map_coordinates(image[..., c], points[index].T, order=1, mode="nearest") for c in (0, 1)], axis=-1
         )
         np.testing.assert_allclose(sampled[index], expected, atol=1e-5)
 
@@ -218,18 +223,38 @@ def test_masks_that_move_sum_to_one_and_follow_the_kernel():
 
 
 @pytest.mark.skipif(backend.backend_name() != "tensorflow", reason="takes the gradient as TensorFlow does")
-def test_gradients_reach_the_learned_point_and_not_the_frame():
-    """The place that the glimpse follows is learned through what it shows; frames are only looked at."""
+@pytest.mark.parametrize("training", [True, False])
+def test_in_training_gradients_reach_the_learned_point_and_not_the_frame(training):
+    """The place that the glimpse follows is learned through what it shows; how it turns and the frame are given."""
     tensorflow = backend.import_tensorflow()
     made = predictor()
     layer = made.backbone.glimpse
     frame, way = tensorflow.constant(random_frames(1)), tensorflow.constant([[[0.1, 0.2]] * 3 + [[0.3, 0.1]]])
     with tensorflow.GradientTape() as tape:
         tape.watch([frame, way])
-        total = ops.sum(layer(frame, way).features)
+        total = ops.sum(layer(frame, way, training=training).features)
     to_frame, to_way = tape.gradient(total, [frame, way])
-    assert to_frame is None
+    assert (to_frame is None) == training
     assert np.abs(to_way.numpy()[:, 0]).max() > 0
+    assert (np.abs(to_way.numpy()[:, 1:]).max() > 0) != training
+
+
+def test_a_planners_gradient_goes_through_what_the_glimpse_sees():
+    """The slope of a cost over two leaps, of which the second one looks at the frame that the first one made."""
+    simulator = LearnedSimulator(predictor())
+    frames = ndimage.gaussian_filter(random_frames(1), (0, 3, 3, 0))  # between pixels bilinear colours have no slope
+    frames = (frames - frames.min()) / np.ptp(frames)
+    start = simulator.start(frames, np.zeros((0, 2)), np.array([[0.2, -0.3]], np.float32), pixels=[[20.0, 30.0]])
+    cost = simulator.cost_function(start, PixelDistance([30.0, 25.0]))
+    rng = np.random.default_rng(4)
+    actions = rng.uniform(-0.5, 0.5, (16, 6, 2)).astype(np.float32)
+    directions = rng.standard_normal((8, *actions.shape)).astype(np.float32)
+    gradients, step = cost.gradient(actions)[1], np.float32(3e-4)
+    sides = [[cost.gradient(actions + sign * step * each)[0] for each in directions] for sign in (1, -1)]
+    slopes = np.subtract(*np.array(sides, np.float64)) / (2 * step)
+    expected = (gradients * directions).sum((2, 3))
+    error = np.sqrt(np.mean(np.square(expected - slopes)) / np.mean(np.square(slopes)))
+    assert error < 0.15
 
 
 @pytest.mark.parametrize(

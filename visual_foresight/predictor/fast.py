@@ -196,7 +196,6 @@ class FastBackbone(layers.Layer):
         draft: bool = False,
     ) -> tuple[HeadOutputs, dict[str, Any]]:
         """One leap; see `backbone.BACKBONES` for the contract."""
-        del training
         action = ops.reshape(action, (-1, self.config.stride, self.config.action_size))
         path = self.robot_path(action, robot_state)
         conditions = self._robot_conditions(action, robot_state, path[:, -1])
@@ -208,7 +207,8 @@ class FastBackbone(layers.Layer):
             points = self._robot_points(ops.concatenate([robot_state[:, None], path], axis=1))
             maps = ops.cast(self._position_maps(points, rows, columns), self.compute_dtype)
         if self.glimpse is not None:
-            seen = self.glimpse(frame, ops.reshape(points, (-1, _NUM_MOMENTS, _NUM_POSITIONS, 2))[:, :, 0])
+            way = ops.reshape(points, (-1, _NUM_MOMENTS, _NUM_POSITIONS, 2))[:, :, 0]
+            seen = self.glimpse(frame, way, training=training)
         fine = self._encode(scene, maps, block) + recurrent["first"] + self.encode_memory(recurrent["fine"])
         if self.config.use_state:
             fine = fine + self._spread(self.condition_fine, conditions)

@@ -76,22 +76,26 @@ class Glimpse(layers.Layer):
         self.push_head = dense(NUM_HIDDEN, 2, kernel_initializer="zeros")
         self.built = True
 
-    def call(self, frame: Any, way: Any) -> Seen:
+    def call(self, frame: Any, way: Any, training: bool = False) -> Seen:
         """Look.
 
         Args:
             frame: [B, H, W, 3]; [1, H, W, 3] beside more ways than one.
             way: [B, moments, 2] (row, column) in [-1, 1] across the image, the first one where the glimpse begins.
+            training: whether no gradient flows to the frame and to how the way turns it. Where the robot's points lie
+                is learned from what happens there, not from what a glimpse of elsewhere would have shown; a planner
+                asks what else would come of another way, and needs all of it.
         """
+        held = ops.stop_gradient if training else _as_it_is
         way = way * self.extent  # from the middle of the image
-        origin, path = way[:, 0], ops.stop_gradient(way[:, 1:] - way[:, :1])
+        origin, path = way[:, 0], held(way[:, 1:] - way[:, :1])
         axes = _axes(path[:, -1])
-        blocks = view(ops.cast(frame, self.compute_dtype), origin, axes)
+        blocks = view(ops.cast(frame, self.compute_dtype), origin, axes, training)
         for layer in self.convolutions:
             blocks = layer(blocks)
         flat = ops.reshape(blocks, (-1, self.picture_features.kernel.shape[0]))
         turned = _along(path, axes) / _LENGTH
-        numbers = [ops.reshape(turned, (-1, _num_way() - 4)), axes[:, 0], ops.stop_gradient(origin) / _UNIT * 2]
+        numbers = [ops.reshape(turned, (-1, _num_way() - 4)), axes[:, 0], held(origin) / _UNIT * 2]
         features = ops.cast(self.picture_features(flat), "float32")
         features = features + self.way_features(ops.concatenate(numbers, axis=-1))
         return Seen(_leaky(features), origin, axes)
@@ -142,25 +146,30 @@ def _leaky(values: Any) -> Any:
     return ops.leaky_relu(values, 0.1)
 
 
-def view(frame: Any, origin: Any, axes: Any) -> Any:
+def _as_it_is(values: Any) -> Any:
+    return values
+
+
+def view(frame: Any, origin: Any, axes: Any, training: bool = False) -> Any:
     """The picture as seen along a way.
 
     Args:
-        frame: [B, H, W, 3], or [1, H, W, 3] beside more ways than one; no gradient flows to it.
+        frame: [B, H, W, 3], or [1, H, W, 3] beside more ways than one.
         origin: [B, 2] (row, column), where the way begins, from the middle of the image.
         axes: [B, 2, 2], unit vectors forward and to the side.
+        training: whether no gradient flows to the frame.
 
     Returns:
         [B, 8, 8, 12] of the frame's type, blocks of 2x2 points that are two lengths apart, forward along the first
         axis: colours about their middle, multiplied by `_CONTRAST`.
     """
     # With each row's colours one after the other, as the compositor leaves its frames: no copy is made of those.
-    rows = ops.transpose(_coarse(ops.stop_gradient(frame)), (0, 1, 3, 2))
-    return ops.reshape(_look(rows, origin, axes), (-1, _SIDE // _STEM, _SIDE // _STEM, 3 * _STEM**2))
+    rows = ops.transpose(_coarse(ops.stop_gradient(frame) if training else frame), (0, 1, 3, 2))
+    look = _look_in_training if training else _look
+    return ops.reshape(look(rows, origin, axes), (-1, _SIDE // _STEM, _SIDE // _STEM, 3 * _STEM**2))
 
 
-@fuse_with_gradient
-def _look(rows: Any, origin: Any, axes: Any) -> Any:
+def _colours(rows: Any, origin: Any, axes: Any) -> Any:
     """[B, N, 3]: the points of the grid in the rows of a frame, [B, H, 3, W] or [1, H, 3, W]."""
     height, _, width = rows.shape[1:]
     grid = _grid()
@@ -171,6 +180,17 @@ def _look(rows: Any, origin: Any, axes: Any) -> Any:
         for axis, size in enumerate((height, width))
     ]
     return ops.cast(_CONTRAST * (sample(rows, *places) - 0.5), rows.dtype)
+
+
+@fuse_with_gradient
+def _look(rows: Any, origin: Any, axes: Any) -> Any:
+    return _colours(rows, origin, axes)
+
+
+@fuse_with_gradient
+def _look_in_training(rows: Any, origin: Any, axes: Any) -> Any:
+    """A function of its own: the other one's gradient would sum up over pixels what nobody asks for."""
+    return _colours(ops.stop_gradient(rows), origin, axes)
 
 
 def dense(inputs: int, units: int, **options: Any) -> layers.Dense:
@@ -222,10 +242,10 @@ def sample(images: Any, down: Any, across: Any) -> Any:
         across: [B, N], their columns.
 
     Returns:
-        [B, N, C] float32. No gradient flows to the images.
+        [B, N, C] float32.
     """
     height, channels, width = images.shape[1:]
-    flat = ops.reshape(ops.stop_gradient(images), (-1,))
+    flat = ops.reshape(images, (-1,))
     down, across = ops.clip(down, 0.0, height - 1), ops.clip(across, 0.0, width - 1)
     # The upper left one of the four pixels around a point; on the lower and the right rim one before the last.
     row, column = (
