@@ -142,6 +142,37 @@ def _check_together(options: Mapping[str, Any]) -> None:
             raise ValueError(f"reset option {name!r} means nothing without {needed!r}; got {sorted(options)}")
 
 
+class ClippedCost:
+    """Costs of futures whose actions are clipped to the Box first, as `step` executes them.
+
+    Args:
+        cost: of `LearnedSimulator.cost_function`.
+        world: whose Box it is.
+    """
+
+    def __init__(self, cost: Any, world: LearnedWorld) -> None:
+        self._cost, self._world = cost, world
+
+    def __call__(self, candidates: np.ndarray) -> np.ndarray:
+        """Costs [K] of candidates [K, H, A]."""
+        return self._cost(self._world.clipped(candidates))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What is read of the futures; nothing where actions alone have a cost."""
+        return self._cost.outputs
+
+    def gradient(self, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Costs [K] and their gradients [K, H, A] at the clipped actions."""
+        return self._cost.gradient(self._world.clipped(candidates))
+
+    def whole_search(self, planner: Any, problem: Any, search: Any) -> bool:
+        """Search in one call, see `TensorCost`; not beyond the Box, where costs are those of clipped actions."""
+        whole, box, bounds = getattr(self._cost, "whole_search", None), self._world.action_space, problem.bounds
+        inside = bounds.low.shape == box.shape and (bounds.low >= box.low).all() and (bounds.high <= box.high).all()
+        return bool(whole is not None and inside and whole(planner, problem, search))
+
+
 class PlannersDoor:
     """What planners ask of a simulator, for an environment with a `LearnedWorld` and present scenes."""
 
@@ -192,6 +223,11 @@ class PlannersDoor:
     def advance(self, start: SimulatorStart, actions: np.ndarray) -> SimulatorStart:
         """Imagine one control step of N scenes; see `LearnedSimulator.advance`."""
         return self.simulator.advance(start, self._world.clipped(actions))
+
+    def cost_function(self, start: SimulatorStart | None, objective: Any) -> ClippedCost:
+        """Costs of candidates (None: of the present scene); see `LearnedSimulator.cost_function`."""
+        start = self.current if start is None else start
+        return ClippedCost(self.simulator.cost_function(start, objective), self._world)
 
     def cost_gradient(
         self, start: SimulatorStart, objective: Any, actions: np.ndarray

@@ -34,6 +34,8 @@ from visual_foresight.unrolling import make_futures, shown_as_maps
 # An objective is computed operation by operation until it is seen to stay: compiling it takes as long as hundreds of
 # calls, and a tracker makes a new one for each decision.
 _CALLS_BEFORE_COMPILING = 16
+DECISIONS_TO_COMPILE = 3
+"""The first costs are uncompiled, the second decision compiles the objective, and the third the whole search."""
 # Objectives that differ in their goals only count as one, so few are ever seen.
 _KINDS_KEPT = 32
 

@@ -163,3 +163,47 @@ def test_the_single_environment_is_the_simulator_that_planners_know(folder, simu
 def test_an_episode_has_at_least_a_step(folder, steps):
     with pytest.raises(ValueError, match="max_episode_steps"):
         gymnasium.make_vec("VisualForesight/LearnedPush-v0", num_envs=2, preset=str(folder), max_episode_steps=steps)
+
+
+def test_costs_of_the_wrapper_are_those_of_clipped_actions(folder, context):
+    from visual_foresight.planners.objectives import PixelDistance
+
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    environment.reset(options={**context, "pixels": [(20, 30)]})
+    cost = environment.cost_function(None, PixelDistance([[40, 20]]))
+    wild = np.random.default_rng(0).uniform(-3, 3, (4, 6, 2)).astype(np.float32)
+    np.testing.assert_allclose(cost(wild), cost(wild.clip(-1, 1)), rtol=1e-5)
+    for found, expected in zip(cost.gradient(wild), cost.gradient(wild.clip(-1, 1)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_search_through_the_wrapper_is_one_call_where_that_of_the_simulator_is(folder, context, monkeypatch):
+    """Where costs are computed on the device, after the rehearsals of a benchmark; not beyond the Box."""
+    from visual_foresight import tensor_cost
+    from visual_foresight.benchmark.simulators import num_rehearsals
+    from visual_foresight.kept_by_kind import KeptByKind
+    from visual_foresight.planners import CEM
+    from visual_foresight.planners.objectives import PixelDistance
+
+    monkeypatch.setattr(tensor_cost, "_JUDGES", KeptByKind(32))  # no objective was here before
+    environment = gymnasium.make("VisualForesight/LearnedPush-v0", preset=str(folder)).unwrapped
+    environment.reset(options={**context, "pixels": [(20, 30)]})
+    environment.simulator.costs_on_device = False
+    planner = CEM(horizon=3, num_candidates=12, num_elites=4, num_iterations=2)
+
+    def plan(goal, space=environment.action_space):
+        cost = environment.cost_function(None, PixelDistance([goal]))
+        return planner.plan(cost, space, rng=np.random.default_rng(0))
+
+    expected = plan([25.0, 33.0])
+    assert num_rehearsals(environment) == 1
+    environment.simulator.costs_on_device = True
+    for rehearsal in range(num_rehearsals(environment)):
+        assert not environment.simulator.searches
+        plan([40.0, 20.0 + rehearsal])
+    assert len(environment.simulator.searches) == 1
+    monkeypatch.setattr(type(environment.simulator), "futures", None)  # would fail if it were called
+    np.testing.assert_allclose(plan([25.0, 33.0]).actions, expected.actions, atol=1e-4)
+    with pytest.raises(TypeError):
+        plan([25.0, 33.0], gymnasium.spaces.Box(-2.0, 2.0, (2,), np.float32))

@@ -22,6 +22,7 @@ from visual_foresight.benchmark.methods import PLANNING_METHODS, Imagination, ma
 from visual_foresight.benchmark.recordings import keep_recording
 from visual_foresight.benchmark.rows import KEY, episode_row
 from visual_foresight.benchmark.settings import ControlSettings
+from visual_foresight.benchmark.simulators import num_rehearsals
 from visual_foresight.worker_processes import follow_parent, worker_pool
 
 NO_SHIFT = "none"
@@ -177,11 +178,13 @@ class Workplace:
         return self._imaginations[method]
 
     def _rehearse(self, imagination: Imagination, task: Any) -> None:
-        """Make one decision that does not count: compiling is no part of the time of a decision."""
+        """Make a decision that does not count, or a few: compiling is no part of the time of a decision."""
         observation, info = self.environment.reset(options={"task": task})
         settings = replace(self.work.settings, deadline_ms=None)
         pilot = make_pilot(self.environment.unwrapped, imagination, task, settings, 0)
-        pilot.act(observation, pixels=info["object_pixels"][task.object_index][None])
+        for _ in range(num_rehearsals(imagination.simulator)):
+            pilot.reset()
+            pilot.act(observation, pixels=info["object_pixels"][task.object_index][None])
 
 
 def planner_generator(planner_seed: int, task_seed: int) -> np.random.Generator:

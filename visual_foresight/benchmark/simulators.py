@@ -55,6 +55,16 @@ def make_simulator(
     return door
 
 
+def num_rehearsals(simulator: Any) -> int:
+    """Decisions after which nothing is compiled any more: one, or a few where costs are computed on an accelerator."""
+    members = getattr(simulator, "simulators", (simulator,))
+    if not any(getattr(getattr(each, "simulator", each), "costs_on_device", False) for each in members):
+        return 1
+    from visual_foresight.tensor_cost import DECISIONS_TO_COMPILE
+
+    return DECISIONS_TO_COMPILE
+
+
 class TrueStateSimulator:
     """The physics, answering with exact positions on the table in place of pixels: no camera between cost and world.
 
