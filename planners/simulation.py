@@ -51,8 +51,8 @@ class SimulatedCost:
 
     def __call__(self, candidates: np.ndarray) -> np.ndarray:
         """Candidates [K, H, A] to costs [K]."""
-        if not self._outputs:  # costs of the actions alone need no future
-            return self._objective(Rollout(actions=candidates))
+        if not self._outputs:  # costs of the actions alone need no future; they are those of the same steps as in a sum
+            return self._objective(Rollout(actions=whole_leaps(candidates, simulator_stride(self._simulator))))
         return self._objective(rollout_at_stride(self._simulator, self._start, candidates, self._outputs))
 
     @property
@@ -92,7 +92,8 @@ def simulator_stride(simulator: Any) -> int:
 def rollout_at_stride(simulator: Simulator, start: Any, actions: np.ndarray, outputs: tuple[str, ...]) -> Rollout:
     """Roll out [K, T, A], looking at the scene as rarely as the simulator's stride says.
 
-    A horizon that is no multiple of the stride ends with standing still: the rollout then is as much longer.
+    A horizon that is no multiple of the stride ends with standing still: the rollout then is as much longer, and terms
+    of actions count these steps, too.
     """
     stride = simulator_stride(simulator)
     options: dict[str, Any] = {"draft": True} if getattr(simulator, "drafts", False) else {}

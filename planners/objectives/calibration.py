@@ -130,11 +130,11 @@ def judge_decision(
 def imagine(objective: Objective, simulator: Any, start: Any, candidates: np.ndarray) -> Rollout:
     """The rollout of candidates [K, T, A] that the objective would be shown in planning, as NumPy arrays."""
     # Not at import: simulation imports objectives itself.
-    from visual_foresight.planners.simulation import pixel_output, rollout_at_stride
+    from visual_foresight.planners.simulation import pixel_output, rollout_at_stride, simulator_stride, whole_leaps
 
     names = [pixel_output(simulator) if name == "pixels" else name for name in objective.outputs]
     if not names:
-        return Rollout(actions=np.asarray(candidates))
+        return Rollout(actions=whole_leaps(np.asarray(candidates), simulator_stride(simulator)))
     return rollout_at_stride(simulator, start, candidates, tuple(dict.fromkeys(names))).to_numpy()
 
 

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from visual_foresight.planners import ActionBounds, shift
 from visual_foresight.planners.noise import block_means, coloured_noise, hold, num_blocks
+from visual_foresight.planners.objectives import ActionSmoothness, RobotState, WeightedSum
+from visual_foresight.planners.objectives.calibration import imagine
+from visual_foresight.planners.simulation import cost_function
 from visual_foresight.rollout import Rollout
 
 # ---- bounds
@@ -180,3 +183,27 @@ def test_rollout_refuses_shapes_that_do_not_fit(changes, message):
     arrays = {"actions": np.zeros((3, 4, 2)), **changes}
     with pytest.raises(ValueError, match=message):
         Rollout(**arrays)
+
+
+class Leaping:
+    """Shows a still robot after every third step."""
+
+    stride = 3
+
+    def start(self, frames, actions, states, *, pixels=None):
+        """Nothing to encode."""
+
+    def rollout(self, start, actions, outputs=("states",), every=1):
+        """States of zero."""
+        return Rollout(actions=actions, states=np.zeros((*actions.shape[:2], 2)), every=every)
+
+
+@pytest.mark.parametrize("horizon", [3, 4, 5])
+def test_terms_of_actions_cost_alone_what_they_cost_in_a_sum(horizon):
+    """Plans that are no whole leaps end with standing still, for each of their terms."""
+    candidates = np.random.default_rng(horizon).uniform(-1, 1, (4, horizon, 2))
+    alone = cost_function(Leaping(), None, ActionSmoothness())(candidates)
+    terms = {"place": RobotState([0.0, 0.0]), "smooth": ActionSmoothness()}
+    np.testing.assert_allclose(cost_function(Leaping(), None, WeightedSum(terms))(candidates), alone, atol=1e-5)
+    explained = imagine(ActionSmoothness(), Leaping(), None, candidates)
+    np.testing.assert_allclose(ActionSmoothness()(explained), alone, rtol=1e-6)
