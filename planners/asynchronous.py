@@ -13,9 +13,10 @@ from gymnasium import spaces
 
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
+from visual_foresight.planners.controller_parts import StopRule, leave_room, objective_maker
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.objective import Objective
-from visual_foresight.planners.plan import CostFn, Plan, Planner, shift
+from visual_foresight.planners.plan import CostFn, Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.search import require_gradient
 from visual_foresight.planners.settings import generator_of, require_count, require_number
 from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function
@@ -102,7 +103,9 @@ class AsynchronousMPC:
         simulator: see :class:`Simulator`. It is used from one thread at a time, never from the caller's. One that has
             ``advance(start, actions [1, A])`` imagines the decided steps once and not with every candidate.
         planner: any planner; its horizon begins when its plan is ready.
-        objective: what to reach.
+        objective: what to reach; or, in its place,
+        make_objective: makes the objective of each search from the :class:`Context` at which it begins; called in the
+            caller's thread, as `make_start` is.
         action_space: Box of one environment.
         rng: a generator, or a seed.
         latency_steps: control steps that a decision may take.
@@ -112,6 +115,11 @@ class AsynchronousMPC:
             ``latency_steps`` actions of each plan are executed: raise them. "skip" goes on with the plan before it, and
             leaves out the actions of the new plan whose time has passed.
         context_frames: how many past frames the simulator is shown.
+        stop_distance: stand still while every designated pixel is this near its goal [px]. Nothing is planned
+            meanwhile, and a search that is running is thrown away: it counts on actions that are not executed.
+        goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
+        proposals: candidates that every search should consider, see :class:`Planner`; a callable is called in the
+            planner's thread.
         fill: what shifted plans end with.
         make_start: makes the simulator's start from a :class:`Context`; called in the caller's thread, because it may
             read the environment.
@@ -119,30 +127,36 @@ class AsynchronousMPC:
 
     Attributes:
         last_plan: the plan in use, or None.
+        stopped: whether the last action stands still at the goal.
         num_late: plans that were ready after the step they were made for.
         decision_seconds: duration of each finished search, encoding the context included [s].
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: both or none of the objectives, a setting outside its range, or no goals to stop at.
     """
 
     def __init__(
         self,
         simulator: Simulator,
         planner: Planner,
-        objective: Objective,
+        objective: Objective | None = None,
         *,
         action_space: spaces.Box,
         rng: np.random.Generator | int,
+        make_objective: Callable[[Context], Objective] | None = None,
         latency_steps: int = 2,
         period_ms: float | None = None,
         when_late: str = "wait",
         context_frames: int = 2,
+        stop_distance: float | None = None,
+        goals: np.ndarray | None = None,
+        proposals: np.ndarray | ProposalFn | None = None,
         fill: str | np.ndarray = "hold",
         make_start: Callable[[Context], Any] | None = None,
         executor: Executor | None = None,
     ) -> None:
         """Check the settings and reset."""
+        make_objective = objective_maker("AsynchronousMPC", objective, make_objective)
         check_parts(simulator, planner, objective, starts=make_start is None)
         require_count("latency_steps", latency_steps)
         require_count("context_frames", context_frames)
@@ -153,7 +167,11 @@ class AsynchronousMPC:
         if when_late not in WHEN_LATE:
             raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
         self.when_late = when_late
-        self.simulator, self.planner, self.objective, self.action_space = simulator, planner, objective, action_space
+        leave_room(proposals, planner)
+        self.simulator, self.planner, self.action_space = simulator, planner, action_space
+        self.proposals, self._make_objective = proposals, make_objective
+        self._stop = StopRule(stop_distance, goals, objective)
+        self.stop_distance, self.goals = stop_distance, self._stop.goals
         self.latency_steps, self.context_frames, self.fill = latency_steps, context_frames, fill
         self.deadline_ms = None if period_ms is None else latency_steps * period_ms
         self._make_start = make_start
@@ -170,7 +188,8 @@ class AsynchronousMPC:
             self._running.exception()  # waits; the generator must not be used by two searches
         if rng is not None:
             self.rng = np.random.default_rng(rng)
-        self._running = None
+        self._running, self._abandoned = None, False
+        self.stopped = False
         self._due = 0  # step at which the running search's plan begins
         self._current: _Timed | None = None
         self._history = History(self.context_frames, self._bounds.action_size)
@@ -201,12 +220,19 @@ class AsynchronousMPC:
         Raises:
             Exception: whatever the last search raised.
             RuntimeError: after `close`.
+            ValueError: designated pixels that are needed to stop and missing.
         """
         if self._closed:
             raise RuntimeError("this controller is closed, its thread has ended: make another")
         self._history.see(observation)
+        if pixels is not None:
+            limits = np.array(self._history.image_size, np.float32) - 1.0
+            pixels = np.clip(checked_pixels("pixels", pixels), 0.0, limits)
+        self.stopped = self._stop.is_near(pixels)
+        if self.stopped:  # plans count on what is not executed now
+            self._current, self._abandoned = None, self._running is not None
         self._collect()
-        if self._running is None:
+        if self._running is None and not self.stopped:
             self._begin_search(pixels)
         action = self._decided(1)[0]
         self._history.execute(action)
@@ -216,6 +242,10 @@ class AsynchronousMPC:
     def _collect(self) -> None:
         """Take over a finished plan, once the step it was made for has come."""
         if self._running is None or not self._running.done():
+            return
+        if self._abandoned:
+            running, self._running, self._abandoned = self._running, None, False
+            running.result()  # raises what the search raised
             return
         if self._step < self._due and self._running.exception() is None:
             return
@@ -238,22 +268,27 @@ class AsynchronousMPC:
         return np.concatenate([self._bounds.clip(left), still[len(left) :]])
 
     def _begin_search(self, pixels: np.ndarray | None) -> None:
-        if pixels is not None:
-            limits = np.array(self._history.image_size, np.float32) - 1.0
-            pixels = np.clip(checked_pixels("pixels", pixels), 0.0, limits)
         context = self._history.context(pixels)
+        objective = self._make_objective(context)
         start = None if self._make_start is None else self._make_start(context)
         decided = self._decided(self.latency_steps)
         self._due = self._step + self.latency_steps
-        self._running = self._executor.submit(self._search, context, start, decided, self._due, self._current)
+        work = (objective, context, start, decided, self._due, self._current)
+        self._running = self._executor.submit(self._search, *work)
 
     def _search(
-        self, context: Context, start: Any, decided: np.ndarray, first_step: int, before: _Timed | None
+        self,
+        objective: Objective,
+        context: Context,
+        start: Any,
+        decided: np.ndarray,
+        first_step: int,
+        before: _Timed | None,
     ) -> _Timed:
         """Runs in the planner's thread; reads nothing that `act` changes."""
         began = clock()
         start = start_simulator(self.simulator, context) if start is None else start
-        costs = self._costs_behind(start, decided)
+        costs = self._costs_behind(start, decided, objective)
         warm: dict[str, np.ndarray] = {}
         if before is not None:
             executed = first_step - before.first_step
@@ -263,16 +298,18 @@ class AsynchronousMPC:
         deadline_ms = None
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
-        plan = self.planner.plan(costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, **warm)
+        plan = self.planner.plan(
+            costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, proposals=self.proposals, **warm
+        )
         check_plan(plan, self._bounds.action_size, self.latency_steps)
         seconds = clock() - began
         return _Timed(replace(plan, seconds=seconds), first_step, seconds)
 
-    def _costs_behind(self, start: Any, decided: np.ndarray) -> CostFn:
+    def _costs_behind(self, start: Any, decided: np.ndarray, objective: Objective) -> CostFn:
         """Costs of what follows the decided actions [D, A]."""
         advance = getattr(self.simulator, "advance", None)
         if advance is not None:  # the decided part is the same for every candidate: imagine it once
             for action in decided:
                 start = advance(start, action[None])
-            return cost_function(self.simulator, start, self.objective)
-        return _Continuations(cost_function(self.simulator, start, Later(self.objective, len(decided))), decided)
+            return cost_function(self.simulator, start, objective)
+        return _Continuations(cost_function(self.simulator, start, Later(objective, len(decided))), decided)

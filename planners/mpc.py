@@ -11,12 +11,12 @@ from gymnasium import spaces
 
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
+from visual_foresight.planners.controller_parts import StopRule, leave_room, objective_maker
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import generator_of, require_count, require_number
 from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function, pixel_output
-from visual_foresight.planners.step_planner import StepPlanner
 from visual_foresight.rollout import Rollout
 
 TRACKING = ("truth", "predicted")
@@ -81,8 +81,7 @@ class MPC:
         make_start: Callable[[Context], Any] | None = None,
     ) -> None:
         """Check the settings and reset."""
-        if (objective is None) == (make_objective is None):
-            raise ValueError("MPC needs exactly one of objective and make_objective")
+        make_objective = objective_maker("MPC", objective, make_objective)
         check_parts(simulator, planner, objective, starts=make_start is None)
         require_count("replan_interval", replan_interval)
         require_count("context_frames", context_frames)
@@ -92,16 +91,17 @@ class MPC:
             raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
         if deadline_ms is not None:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
-        _leave_room(proposals, planner, warm_start)
+        if warm_start:
+            leave_room(proposals, planner, ", or set warm_start=False")
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
         self._bounds = ActionBounds.of(action_space)
-        self._make_objective = make_objective or _always(objective)
+        self._make_objective = make_objective
         self._make_start = make_start or (lambda context: start_simulator(simulator, context))
         self._asks_pixels = make_start is None
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
         self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
-        self.stop_distance = stop_distance
-        self.goals = _goals_to_stop_at(stop_distance, goals, objective)
+        self._stop = StopRule(stop_distance, goals, objective)
+        self.stop_distance, self.goals = stop_distance, self._stop.goals
         self.rng = generator_of(rng)
         self.reset()
 
@@ -138,7 +138,7 @@ class MPC:
         began = clock()
         self._history.see(observation)
         pixels, maps = self._locate(pixels)
-        self.stopped = self._is_near(pixels)
+        self.stopped = self._stop.is_near(pixels)
         if self.stopped:
             self._keep_maps(pixels, maps)
             self._since_plan = max(self._since_plan, self.replan_interval)  # what was planned before is stale
@@ -238,49 +238,3 @@ class MPC:
         if self.tracking == "predicted" and len(self._since_anchor) >= self.planner.horizon:
             self._anchor = self._make_start(self._history.context(pixels, maps))
             self._since_anchor = []
-
-    def _is_near(self, pixels: np.ndarray | None) -> bool:
-        if self.stop_distance is None or self.goals is None:
-            return False
-        if pixels is None or pixels.shape != self.goals.shape:
-            given = None if pixels is None else list(pixels.shape)
-            raise ValueError(f"stop_distance needs pixels {list(self.goals.shape)} at every step, got {given}")
-        return bool(np.linalg.norm(pixels - self.goals, axis=1).max() <= self.stop_distance)
-
-
-def _always(objective: Any) -> Callable[[Context], Objective]:
-    return lambda context: objective
-
-
-def _leave_room(proposals: Any, planner: Planner, warm_start: bool) -> None:
-    """Refuse arrays of proposals that the second decision, which has a last plan, would have no room for."""
-    if not isinstance(planner, StepPlanner) or not isinstance(proposals, np.ndarray) or not warm_start:
-        return
-    room = planner.counts[0]
-    if proposals.ndim == 3 and len(proposals) >= room:
-        raise ValueError(
-            f"{len(proposals)} proposals and the last plan are more than the {room} candidates of the first iteration; "
-            f"pass at most {room - 1}, raise num_candidates, or set warm_start=False"
-        )
-
-
-def _goals_to_stop_at(
-    stop_distance: float | None, goals: np.ndarray | None, objective: Objective | None
-) -> np.ndarray | None:
-    if stop_distance is None:
-        return None
-    require_number("stop_distance", stop_distance, 0.0)
-    found = goals if goals is not None else _find_goals(objective)
-    if found is None:
-        raise ValueError("stop_distance needs to know where to stop: pass goals=[(row, col), ...]")
-    return checked_pixels("goals", found)
-
-
-def _find_goals(objective: Any) -> np.ndarray | None:
-    if hasattr(objective, "goals"):
-        return objective.goals
-    for part in getattr(objective, "objectives", {}).values():
-        goals = _find_goals(part)
-        if goals is not None:
-            return goals
-    return None

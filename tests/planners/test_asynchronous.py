@@ -11,7 +11,7 @@ from gymnasium import spaces
 import visual_foresight as vf
 from visual_foresight.planners import CEM, ICEM, AsynchronousMPC, GradientDescent
 from visual_foresight.planners.asynchronous import Later
-from visual_foresight.planners.objectives import PixelDistance
+from visual_foresight.planners.objectives import ActionMagnitude, PixelDistance
 from visual_foresight.planners.plan import Plan
 from visual_foresight.rollout import Rollout
 
@@ -44,7 +44,9 @@ class ByHand(Executor):
 
 def controller(simulator, executor, planner=None, **changes):
     settings = {"action_space": simulator.action_space, "rng": 0, "latency_steps": 2, **changes}
-    return AsynchronousMPC(simulator, planner or CEM(**SMALL), push_to(), executor=executor, **settings)
+    if "make_objective" not in settings:
+        settings.setdefault("objective", push_to())
+    return AsynchronousMPC(simulator, planner or CEM(**SMALL), executor=executor, **settings)
 
 
 def play(world, control, executor, num_steps):
@@ -230,8 +232,7 @@ def test_act_returns_while_a_slow_model_is_still_thinking(world, simulator):
 
 def test_an_error_in_the_search_reaches_the_caller(world, simulator):
     executor = ByHand(automatic_after=1)
-    control = controller(simulator, executor)
-    control.objective = PixelDistance([[1.0, 2.0], [3.0, 4.0]])
+    control = controller(simulator, executor, objective=PixelDistance([[1.0, 2.0], [3.0, 4.0]]))
     with pytest.raises(ValueError, match="the objective has 2 goals"):
         play(world, control, executor, 3)
 
@@ -243,6 +244,72 @@ def test_reset_forgets_plans_that_are_on_their_way(world, simulator):
     control.reset(rng=0)
     np.testing.assert_array_equal(control.act(world.observation(), pixels=world.disc[None]), [0.0, 0.0])
     assert control.last_plan is None and control.decision_seconds == [] and control.num_late == 0
+
+
+def test_each_search_has_an_objective_of_its_own_made_where_the_caller_is(world, simulator):
+    """With what was seen when it began."""
+    made, executor = [], ByHand(automatic_after=1)
+
+    def make_objective(context):
+        made.append((context.pixels.copy(), threading.current_thread()))
+        return push_to()
+
+    control = controller(simulator, executor, make_objective=make_objective)
+    play(world, control, executor, 5)
+    assert [thread for _, thread in made] == [threading.current_thread()] * 3  # at steps 0, 2 and 4
+    np.testing.assert_allclose(made[0][0], [START["disc"]])
+
+
+def test_proposals_are_candidates_of_every_search(world, simulator):
+    """The first ones behind the last plan."""
+    asked = []
+
+    class Noting(CEM):
+        def plan(self, cost_fn, action_space, **given):
+            def noted(candidates):
+                asked.append(candidates)
+                return cost_fn(candidates)
+
+            return super().plan(noted, action_space, **given)
+
+    planner = Noting(**{**SMALL, "num_iterations": 1})
+    proposals = np.random.default_rng(0).uniform(-1, 1, (3, 8, 2)).astype(np.float32)
+    executor = ByHand(automatic_after=1)
+    play(world, controller(simulator, executor, planner, proposals=proposals), executor, 4)
+    np.testing.assert_allclose(asked[0][:3], proposals)
+    np.testing.assert_allclose(asked[1][1:4], proposals)  # behind the plan before
+
+
+def test_at_the_goal_it_stands_still_and_plans_nothing(world, simulator):
+    """A search on its way is thrown away; pushed off the goal, it plans anew from what is there then."""
+    executor = ByHand()
+    control = controller(simulator, executor, stop_distance=2.0)
+    control.act(world.observation(), pixels=world.disc[None])
+    on_its_way = executor.waiting
+    for _ in range(3):
+        np.testing.assert_array_equal(control.act(world.observation(), pixels=GOAL[None] + 1.0), [0.0, 0.0])
+        assert control.stopped and executor.waiting is on_its_way
+    executor.run()
+    control.act(world.observation(), pixels=GOAL[None])
+    assert control.last_plan is None and executor.waiting is None and control.decision_seconds == []
+    control.act(world.observation(), pixels=world.disc[None])
+    assert not control.stopped and executor.waiting is not None
+    executor.run()
+    for _ in range(2):
+        control.act(world.observation(), pixels=world.disc[None])
+    assert control.last_plan is not None and control.num_late == 0
+
+
+def test_at_the_goal_an_error_in_a_search_that_is_thrown_away_is_told(world, simulator):
+    executor = ByHand(automatic_after=1)
+    control = controller(
+        simulator, executor, objective=PixelDistance([[1.0, 2.0], [3.0, 4.0]]), goals=[GOAL], stop_distance=2.0
+    )
+    control.act(world.observation(), pixels=world.disc[None])
+    executor.tick()
+    with pytest.raises(ValueError, match="the objective has 2 goals"):
+        control.act(world.observation(), pixels=GOAL[None])
+    np.testing.assert_array_equal(control.act(world.observation(), pixels=GOAL[None]), [0.0, 0.0])
 
 
 def test_later_cuts_where_the_scene_is_seen():
@@ -289,7 +356,15 @@ def test_later_looks_only_at_later_steps():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"latency_steps": 0}, "latency_steps must be"), ({"period_ms": 0.0}, "period_ms must lie")],
+    [
+        ({"latency_steps": 0}, "latency_steps must be"),
+        ({"period_ms": 0.0}, "period_ms must lie"),
+        ({"make_objective": push_to, "objective": push_to()}, "exactly one of objective and make_objective"),
+        ({"objective": None}, "exactly one of objective and make_objective"),
+        ({"stop_distance": -1.0}, "stop_distance must lie in"),
+        ({"objective": ActionMagnitude(), "stop_distance": 1.0}, "needs to know where to stop"),
+        ({"proposals": np.zeros((48, 8, 2))}, "pass at most 47, or raise num_candidates$"),
+    ],
 )
 def test_bad_settings_are_refused(changes, message, simulator):
     with pytest.raises(ValueError, match=message):

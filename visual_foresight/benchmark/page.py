@@ -69,12 +69,12 @@ def _heading(results: Figures) -> str:
 
 def _methods(figures: Sequence[Figures]) -> str:
     names = ["method", "n", "within 3 px", "95 %", "at any time", "within 4 px", "final distance [px]", "gained [px]"]
-    names += ["final [cm]"]
+    names += ["final [cm]", "gained [cm]"]
     rows, times = [], []
     for one in figures:
         row = [_name(one), str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
         row += [f"{_rate(one[kind])} ({_short_interval(one[kind])})" for kind in ("success_any_time", "success_4px")]
-        row += [_mean(one, kind) for kind in ("final_distance_px", "improvement_px", "final_distance_cm")]
+        row += [_mean(one, kind) for kind in ("final_distance_px", "improvement_px", "final_distance_cm", "improvement_cm")]
         rows.append(row)
         if "decisions" in one:
             times.append([_name(one), *_times(one["decisions"])])

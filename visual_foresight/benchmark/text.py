@@ -29,8 +29,8 @@ def results_text(results: Mapping[str, Any]) -> str:
 
 def method_table(figures: Sequence[Figures]) -> str:
     """Return one line for each method and shift."""
-    names = "method, n, within 3 px, 95 %, any time, 4 px, final px, gained px, final cm, Hz, p50 s, p95 s, max s"
-    rows = [names.split(", ")]
+    names = "method, n, within 3 px, 95 %, any time, 4 px, final px, gained px, final cm, gained cm"
+    rows = [[*names.split(", "), "Hz", "p50 s", "p95 s", "max s"]]
     with_deadline = any("missed_share" in one.get("decisions", {}) for one in figures)
     if with_deadline:
         rows[0] += ["missed", "iterations"]
@@ -38,7 +38,7 @@ def method_table(figures: Sequence[Figures]) -> str:
         name = one["method"] if one["shift"] == "none" else f"{one['method']}, {one['shift']}"
         row = [name, str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
         row += [_rate(one["success_any_time"]), _rate(one["success_4px"])]
-        row += [_mean(one, "final_distance_px"), _mean(one, "improvement_px"), _mean(one, "final_distance_cm")]
+        row += [_mean(one, f"{kind}_{unit}") for unit in ("px", "cm") for kind in ("final_distance", "improvement")]
         times = one.get("decisions")
         if times is None:
             row += ["-"] * (6 if with_deadline else 4)
