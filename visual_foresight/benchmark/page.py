@@ -74,7 +74,7 @@ def _methods(figures: Sequence[Figures]) -> str:
     for one in figures:
         row = [_name(one), str(one["num_episodes"]), _rate(one["success"]), _interval(one["success"])]
         row += [f"{_rate(one[kind])} ({_short_interval(one[kind])})" for kind in ("success_any_time", "success_4px")]
-        row += [_mean(one, kind) for kind in ("final_distance_px", "improvement_px", "final_distance_cm", "improvement_cm")]
+        row += [_mean(one, f"{kind}_{unit}") for unit in ("px", "cm") for kind in ("final_distance", "improvement")]
         rows.append(row)
         if "decisions" in one:
             times.append([_name(one), *_times(one["decisions"])])
