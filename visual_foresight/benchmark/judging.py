@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.benchmark.alternatives import alternative_costs
 from visual_foresight.benchmark.methods import goal_pixel
 from visual_foresight.benchmark.settings import ControlSettings
 
@@ -15,6 +16,8 @@ _WORST = 1e9  # in place of infinity, which JSON does not have
 
 def judge_plan(environment: Any, controller: Any, task: Any, settings: ControlSettings, number: int) -> dict[str, Any]:
     """Cost candidates around a controller's last plan and let them come true; JSON-plain, for the row of the episode.
+
+    By its objective, by each of its terms, and by the objectives of `alternatives`.
 
     Args:
         environment: the real one, at the moment of the decision.
@@ -47,7 +50,8 @@ def judge_plan(environment: Any, controller: Any, task: Any, settings: ControlSe
         )
     finally:
         truth.close()
-    costs = {name: _rounded(values) for name, values in judgement.costs.items()}
+    others = alternative_costs(env, controller, task, candidates, env.camera.height)
+    costs = {name: _rounded(values) for name, values in {**judgement.costs, **others}.items()}
     return {"costs": costs, "distances": _rounded(judgement.distances)}
 
 
