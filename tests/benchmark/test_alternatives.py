@@ -33,7 +33,12 @@ def decide(environment, method, task, preset=""):
 
 @pytest.mark.parametrize(
     ("method", "others"),
-    [("learned", OF_PIXELS | OF_PICTURES), ("copy", OF_PIXELS | OF_PICTURES), ("true", OF_PIXELS), ("true-state", set())],
+    [
+        ("learned", OF_PIXELS | OF_PICTURES),
+        ("copy", OF_PIXELS | OF_PICTURES),
+        ("true", OF_PIXELS),
+        ("true-state", set()),
+    ],
 )
 def test_each_method_is_judged_by_what_it_predicts(method, others, environment, task, tiny_predictor):
     pilot = decide(environment, method, task, tiny_predictor)
