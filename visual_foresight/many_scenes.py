@@ -15,12 +15,17 @@ from visual_foresight.planners.simulation import rollout_at_stride, whole_leaps
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import SimulatorStart
 
+# On a CPU, with more candidates of each scene, the call is as large as it need be, and those of one scene share its
+# pictures: 100 candidates of eight scenes took 368 ms together, and 315 one by one (benchmarks/many_scenes.py).
+_MOST_TOGETHER = 64
+
 
 class ManyCosts:
     """Costs of N scenes by a `LearnedSimulator`, one objective for each scene: what `plan_many` is given.
 
     They are those that each scene has alone, to rounding: a batch of another size adds up in another order. Scenes
-    whose objectives read different outputs are rolled out one by one: asked for frames, a simulator draws no drafts.
+    whose objectives read different outputs are rolled out one by one: asked for frames, a simulator draws no drafts. So
+    are those of more than 64 candidates each where costs are not computed on an accelerator.
 
     Args:
         simulator: a LearnedSimulator.
@@ -45,7 +50,8 @@ class ManyCosts:
     def __call__(self, candidates: np.ndarray) -> np.ndarray:
         """Candidates [N, K, H, A] to costs [N, K]."""
         candidates = self._checked(candidates)
-        if not self._outputs or not self._same:
+        too_many = self._on_device is None and candidates.shape[1] > _MOST_TOGETHER
+        if not self._outputs or not self._same or too_many:
             return np.stack([cost(own) for cost, own in zip(self._alone, candidates, strict=True)])
         num_scenes, count = candidates.shape[:2]
         flat = candidates.reshape(num_scenes * count, *candidates.shape[2:])

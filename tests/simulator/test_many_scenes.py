@@ -89,6 +89,24 @@ def test_the_network_is_called_once_for_all_scenes(simulator, stacked, monkeypat
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+def test_scenes_of_many_candidates_go_together_on_accelerators_only(simulator, stacked, on_device, monkeypatch):
+    monkeypatch.setattr(simulator, "costs_on_device", on_device)
+    sizes = []
+    for name in ("rollout", "futures"):
+        original = getattr(type(simulator), name)
+
+        def counted(self, start, actions, *given, original=original, **named):
+            sizes.append((start.num_scenes, len(actions)))
+            return original(self, start, actions, *given, **named)
+
+        monkeypatch.setattr(type(simulator), name, counted)
+    costs = simulator.cost_function(stacked, [PixelDistance(np.array([20.0, 20.0]))] * 3)
+    for count in (64, 65):
+        assert costs(np.zeros((3, count, 3, 2))).shape == (3, count)
+    assert sizes == [(3, 192), *([(3, 195)] if on_device else [(1, 65)] * 3)]
+
+
 @pytest.mark.parametrize("planner", [CEM, CEMGradient])
 def test_plans_of_many_scenes_are_those_of_each(simulator, scenes, stacked, planner):
     search = planner(num_candidates=8, num_elites=2, num_iterations=2, horizon=3)
