@@ -77,6 +77,15 @@ def test_bytes_are_judged_as_the_pictures_that_they_are(network):
     )
 
 
+@pytest.mark.parametrize("wrong", [lambda f: f.astype(int), lambda f: f.astype(np.float32), lambda f: f > 100])
+def test_what_is_neither_bytes_nor_floats_up_to_one_is_not_judged(network, wrong):
+    frames, goal = np.stack([picture(3)]), picture(10)
+    with pytest.raises(ValueError, match="frames must be"):
+        network.distance(wrong(frames), goal)
+    with pytest.raises(ValueError, match="goal must be"):
+        network.distance(frames, wrong(goal))
+
+
 def test_as_an_objective_it_prefers_the_future_that_arrives(network):
     frames = np.stack([as_frames([3, 4, 5]), as_frames([3, 3, 3]), as_frames([5, 7, 9])])
     objective = TemporalDistance(network.distance, picture(10), scale=10.0)

@@ -4,7 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["to_float", "to_uint8"]
+__all__ = ["check_floats", "to_float", "to_uint8"]
+
+# Predictions that are not clipped leave [0, 1] by less; bytes that were not divided by 255 leave it by far more.
+_LOWEST, _HIGHEST = -0.75, 2.0
+
+
+def check_floats(name: str, frames: np.ndarray) -> None:
+    """Refuse computed frames that are no floats in about [0, 1]; NaN passes, as a diverged prediction is judged later.
+
+    Args:
+        name: of the argument, for the message.
+        frames: of any shape; where time is short, a few of them stand for all.
+
+    Raises:
+        ValueError: another dtype, or values as of frames in [0, 255] or [-1, 1].
+    """
+    if not np.issubdtype(frames.dtype, np.floating) and frames.dtype.name != "bfloat16":  # which NumPy does not know
+        how = "visual_foresight.frames.to_float converts bytes" if frames.dtype == np.uint8 else "divide bytes by 255"
+        raise ValueError(f"{name} must be floats in [0, 1], got {frames.dtype}: {how}")
+    if frames.size and (frames.max() > _HIGHEST or frames.min() < _LOWEST):
+        raise ValueError(
+            f"{name} must be in [0, 1], got {frames.min():.4g} to {frames.max():.4g}: divide by 255, or for [-1, 1] "
+            "take (frames + 1) / 2"
+        )
 
 
 def to_float(frames: np.ndarray) -> np.ndarray:
@@ -46,9 +69,5 @@ def to_uint8(frames: np.ndarray) -> np.ndarray:
         raise TypeError(f"to_uint8 expects floating point frames in [0, 1], got {frames.dtype}")
     if np.isnan(frames).any():
         raise ValueError("to_uint8 got NaN among the frames: no pixel value can stand for it")
-    if frames.size and (frames.max() > 2.0 or frames.min() < -0.75):
-        raise ValueError(
-            f"to_uint8 expects frames in [0, 1], got {frames.min():.4g} to {frames.max():.4g}: divide by 255, or for "
-            "[-1, 1] take (frames + 1) / 2"
-        )
+    check_floats("frames given to to_uint8", frames)
     return np.clip(np.rint(frames * 255.0), 0, 255).astype(np.uint8)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.frames import check_floats
+
 _TRAILING = {  # trailing shape behind [K, T]; None is any size
     "actions": (None,),
     "frames": (None, None, 3),
@@ -37,8 +39,8 @@ class Rollout:
         every: control steps between two entries of frames, maps and pixels; T is a multiple of it.
 
     Raises:
-        ValueError: an array has another number of axes, another K, T or N, or a wrong trailing size; or T is no
-            multiple of ``every``.
+        ValueError: an array has another number of axes, another K, T or N, or a wrong trailing size; T is no multiple
+            of ``every``; or frames are bytes, or floats far outside [0, 1].
     """
 
     actions: Any
@@ -64,6 +66,8 @@ class Rollout:
             if isinstance(array, np.ndarray):
                 length = steps if steps is None or name in _EVERY_STEP else steps // self.every
                 _check_shape(name, array.shape, (count, length, *trailing))
+        if isinstance(self.frames, np.ndarray):
+            check_floats("Rollout.frames", self.frames[:1, :1])  # one stands for all: planners make many rollouts
 
     @property
     def num_candidates(self) -> int:

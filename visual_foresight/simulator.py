@@ -15,7 +15,7 @@ import numpy as np
 
 from visual_foresight.backend import device_kind
 from visual_foresight.chunks import Chunk, chunks, join
-from visual_foresight.given_arrays import given_array
+from visual_foresight.given_arrays import check_magnitude, given_array
 from visual_foresight.rollout import Rollout
 from visual_foresight.simulator_start import (
     Leap,
@@ -234,7 +234,7 @@ class LearnedSimulator:
                 frames are then imagined at half the resolution, maps too: much faster, and maps differ a little.
 
         Raises:
-            ValueError: a wrong shape, a value that is not finite, or an unknown output.
+            ValueError: a wrong shape, a value that is not finite or absurdly large, or an unknown output.
         """
         actions = self._check_candidates(start, actions, every)
         wanted = check_outputs(outputs, start)
@@ -315,8 +315,7 @@ class LearnedSimulator:
         size = self.predictor.config.action_size
         if actions.ndim != 3 or actions.shape[2] != size or 0 in actions.shape:
             raise ValueError(f"actions must be [K, T, {size}] with K, T >= 1, got {list(actions.shape)}")
-        if not np.isfinite(actions).all():
-            raise ValueError("actions contain values that are not finite")
+        check_magnitude("actions", actions)
         if len(actions) % start.num_scenes:
             raise ValueError(f"{start.num_scenes} scenes need as many candidates each, got {len(actions)} altogether")
         if not isinstance(every, (int, np.integer)) or every < 1 or actions.shape[1] % every:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.frames import to_float
-from visual_foresight.given_arrays import given_array
+from visual_foresight.given_arrays import check_magnitude, given_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +245,7 @@ def checked_array(array: Any, shape: tuple[int, ...], name: str, meaning: str) -
     """An array as float32.
 
     Raises:
-        ValueError: it is missing, has another shape, or is not finite.
+        ValueError: it is missing, has another shape, or is not finite or absurdly large.
     """
     if array is None:
         if shape[0] == 0:
@@ -254,6 +254,5 @@ def checked_array(array: Any, shape: tuple[int, ...], name: str, meaning: str) -
     array = given_array(name, array)
     if array.shape != shape:
         raise ValueError(f"{name} must be {list(shape)} ({meaning}), got {list(array.shape)}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contain values that are not finite")
+    check_magnitude(name, array)
     return array

@@ -21,7 +21,7 @@ from keras import layers, ops
 
 from visual_foresight.backend import compile_function, device_kind
 from visual_foresight.episode import Episode
-from visual_foresight.frames import to_float, to_uint8
+from visual_foresight.frames import check_floats, to_float, to_uint8
 from visual_foresight.predictor.checkpoint import sha256_of
 from visual_foresight.video_files import complete_or_absent, write_text
 
@@ -91,7 +91,8 @@ class TemporalDistanceNetwork(keras.Model):
         Both uint8, or floating in [0, 1].
 
         Raises:
-            ValueError: frames of another size than the network was made for.
+            ValueError: frames of another size than the network was made for, of another dtype or far outside [0, 1]
+                (of frames, the first stands for all).
         """
         if tuple(frames.shape[1:3]) != self.image_size or tuple(goal.shape[:2]) != self.image_size:
             raise ValueError(
@@ -99,6 +100,9 @@ class TemporalDistanceNetwork(keras.Model):
                 f"a goal {tuple(goal.shape[:2])}"
             )
         frames, goal = (to_float(each) if str(each.dtype) == "uint8" else each for each in (frames, goal))
+        for name, given in (("frames", frames[:1]), ("goal", goal)):
+            if isinstance(given, np.ndarray):
+                check_floats(name, given)
         if not isinstance(frames, np.ndarray):
             return self((frames, ops.convert_to_tensor(goal, "float32")[None]))
         if self._judge is None:

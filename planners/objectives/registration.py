@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.frames import check_floats
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.pixel_distance import PixelDistance
 from visual_foresight.planners.settings import require_count, require_number
@@ -63,7 +64,8 @@ def register(
         With P pixels, each with confidence 1 (there is one source).
 
     Raises:
-        ValueError: frames of other or different shapes, pixels outside them, or a setting outside its range.
+        ValueError: frames of other or different shapes, far outside [0, 1] or not finite, pixels outside them, or a
+            setting outside its range.
     """
     source, target = _as_brightness("source", source), _as_brightness("target", target)
     if source.shape != target.shape:
@@ -214,4 +216,9 @@ def _as_brightness(name: str, frame: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"{name} must be a frame [H, W, 3], uint8 or floating in [0, 1], got {list(frame.shape)} {frame.dtype}"
         )
-    return frame / 255.0 if frame.dtype == np.uint8 else frame.astype(np.float64)
+    if frame.dtype == np.uint8:
+        return frame / 255.0
+    check_floats(name, frame)
+    if not np.isfinite(frame).all():
+        raise ValueError(f"{name} holds values that are not finite: no patch around them can be compared")
+    return frame.astype(np.float64)

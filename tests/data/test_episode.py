@@ -30,7 +30,7 @@ def test_conversion_clips_rounds_and_refuses():
     with pytest.raises(ValueError, match="NaN"):
         to_uint8(np.array([np.nan]))
     for wrong in ([0.0, 255.0], [-1.0, 1.0]):  # of other conventions: white, or half black, if nobody said so
-        with pytest.raises(ValueError, match=r"expects frames in \[0, 1\], got .*divide by 255"):
+        with pytest.raises(ValueError, match=r"to_uint8 must be in \[0, 1\], got .*divide by 255"):
             to_uint8(np.array(wrong))
     assert to_uint8(np.zeros((0, 4, 4, 3))).shape == (0, 4, 4, 3)
 

@@ -6,7 +6,7 @@ from gymnasium import spaces
 
 from visual_foresight.planners import CEM, MPC, MPPI, AsynchronousMPC, RandomShooting
 from visual_foresight.planners.ensemble import EnsembleCost
-from visual_foresight.planners.objectives import PixelDistance, RobotState, TemporalDistance, WeightedSum
+from visual_foresight.planners.objectives import PixelDistance, RobotState, TemporalDistance, WeightedSum, register
 from visual_foresight.rollout import Rollout
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
@@ -160,3 +160,34 @@ def test_an_empty_sum_and_a_broken_rollout_are_named():
         WeightedSum({})
     with pytest.raises(ValueError, match="expected \\[K, T, A\\]"):
         Rollout(actions=np.zeros(3, np.float32))
+
+
+FRAME = np.random.default_rng(0).random((8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ((255 * FRAME).astype(np.uint8), "must be floats in .*uint8: .*to_float"),
+        ((255 * FRAME).astype(int), "must be floats in .*int64: divide bytes by 255"),
+        (255 * FRAME, "must be in .*divide by 255"),
+    ],
+)
+def test_frames_of_bytes_where_floats_belong_have_no_cost(wrong, message):
+    """A simulator of one's own that answers in bytes made costs of tens of thousands."""
+    with pytest.raises(ValueError, match=f"Rollout.frames {message}"):
+        Rollout(actions=np.zeros((1, 1, 2)), frames=wrong[None, None])
+    with pytest.raises(ValueError, match="Rollout.frames must be floats"):
+        Rollout(actions=np.zeros((1, 1, 2)), frames=(FRAME > 0.5)[None, None])
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [(np.where(FRAME > 0.9, np.nan, FRAME), "not finite"), (255 * FRAME, r"must be in \[0, 1\], got .*divide by 255")],
+)
+def test_frames_that_cannot_be_compared_are_not_registered(wrong, message):
+    """Not even with themselves, which gave an answer of confidence 1."""
+    with pytest.raises(ValueError, match=f"target .*{message}"):
+        register(FRAME, wrong, [[4.0, 4.0]], window=2)
+    with pytest.raises(ValueError, match=f"source .*{message}"):
+        register(wrong, FRAME, [[4.0, 4.0]], window=2)

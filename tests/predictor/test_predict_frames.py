@@ -59,13 +59,14 @@ def make_inputs(batch=2, length=4):
         ({"actions": None}, TypeError, r"actions are missing; this predictor was made with use_state"),
         ({"states": np.zeros((2, 3, 3))}, ValueError, r"states must have the shape \[2, 4, 3\]"),
         ({"states": np.zeros((1, 4, 3))}, ValueError, r"states must have the shape \[2, 4, 3\]"),
+        ({"actions": np.full((2, 3, 2), 1e30)}, ValueError, r"actions contain 1e\+30, beyond 1e\+12"),
         ({"context_frames": 0}, ValueError, r"context_frames must be between 1 and the number of frames, 4; got 0"),
         ({"context_frames": 5}, ValueError, r"context_frames must be between 1 and the number of frames, 4; got 5"),
         ({"context_frames": 1.5}, TypeError, r"context_frames must be an integer"),
     ],
 )
 def test_bad_input_is_named(change, error, message):
-    """Wrong shape, type, range, length and values that are not finite."""
+    """Wrong shape, type, range, length and values that are not finite, or that no network survives."""
     with pytest.raises(error, match=message):
         predictor().predict_frames(**{**make_inputs(), **change})
 

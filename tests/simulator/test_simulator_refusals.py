@@ -34,6 +34,7 @@ def test_a_start_says_what_is_wrong_with_its_context(simulator, context, change,
         (np.zeros((2, 2)), ("states",), r"actions must be \[K, T, 2\]"),
         (np.zeros((2, 3, 3)), ("states",), r"actions must be \[K, T, 2\]"),
         (np.full((1, 1, 2), np.inf), ("states",), "not finite"),
+        (np.full((1, 1, 2), -1e30), ("states",), r"actions contain -1e\+30, beyond 1e\+12: .*check the units"),
         (np.zeros((1, 1, 2)), ("frame",), "unknown rollout outputs"),
     ],
 )

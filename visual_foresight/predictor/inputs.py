@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import check_magnitude
 from visual_foresight.predictor.config import PredictorConfig
 
 # Interpolated frames leave [0, 1] by rounding; bytes that were not divided by 255 leave it by far more.
@@ -80,6 +81,7 @@ def _check_vectors(
     with np.errstate(over="ignore"):
         single = values.astype(np.float32, copy=False)
     _check_finite(single, name)  # also what is too large for float32
+    check_magnitude(name, single)
     return single
 
 
