@@ -112,11 +112,13 @@ class Bank:
         return np.linalg.norm(self.positions[:, :, step - 1].astype(np.float64) - self.goals[:, None], axis=-1)
 
     def require_match(self, predictor: VideoPredictor) -> None:
-        """Raises ValueError unless the predictor's image, action and state sizes are the bank's."""
-        from visual_foresight.predictor.checkpoint import require_match
+        """Raises ValueError unless the predictor sees actions, and its image, action and state sizes are the bank's."""
+        from visual_foresight.predictor.checkpoint import IMAGES_ALONE, require_match
 
         config = predictor.config
-        sizes = {"action_size": self.actions.shape[3], "state_size": self.states.shape[2]} if config.use_state else {}
+        if not config.use_state:
+            raise ValueError(f"a bank ranks action sequences, and the predictor {IMAGES_ALONE}")
+        sizes = {"action_size": self.actions.shape[3], "state_size": self.states.shape[2]}
         require_match(config, image_size=self.frames.shape[2:4], what="the bank", **sizes)
 
     def smaller(self, num_scenes: int | None = None, num_sequences: int | None = None) -> Bank:
@@ -227,8 +229,8 @@ def bank_regret(
         "rank_correlation", "regret", "top_regret": the plain means at the last horizon.
 
     Raises:
-        ValueError: the predictor's sizes are not the bank's, what it predicts is not finite, or `top` exceeds the
-            sequences.
+        ValueError: the predictor sees images alone, its sizes are not the bank's, what it predicts is not finite, or
+            `top` exceeds the sequences.
     """
     from visual_foresight.simulator import LearnedSimulator
 
@@ -258,14 +260,10 @@ def _predicted_costs(simulator: LearnedSimulator, bank: Bank, scene: int, steps:
     """Expected distances [K, len(steps)] of the predicted maps to the goal [px]."""
     config = simulator.predictor.config
     count = min(config.context_frames, bank.frames.shape[1])
-    known = {"actions": bank.context_actions, "states": bank.states} if config.use_state else {}
+    known = {"actions": bank.context_actions, "states": bank.states}
     context = {name: array[scene, array.shape[1] - count + (name == "actions") :] for name, array in known.items()}
-    if not config.use_state:
-        context["actions"] = np.zeros((count - 1, config.action_size), np.float32)
     start = simulator.start(bank.frames[scene, -count:], **context, pixels=bank.pixels[scene][None])
     actions = bank.actions[scene, :, : steps[-1]]
-    if not config.use_state:
-        actions = np.zeros((*actions.shape[:2], config.action_size), np.float32)
     rows, columns = (np.arange(size) for size in config.image_size)
     row, column = bank.goals[scene]
     distance = np.hypot(rows[:, None] - row, columns - column)

@@ -86,6 +86,20 @@ def test_demo_reports_every_episode_as_json(command, tmp_path):
     assert results["figures"][0]["method"] == "true"
 
 
+def test_a_predictor_of_images_alone_neither_plans_nor_ranks(refused, tmp_path):
+    """What it foretells does not depend on actions; plan spoke of a wrong action size, evaluate gave regrets."""
+    import visual_foresight as vf
+
+    sizes = {"use_state": False, "num_masks": 2, "width": 0.25}
+    vf.VideoPredictor(vf.PredictorConfig(backbone="fast", **sizes)).save(tmp_path / "blind")
+    words = ("--tasks=1", "--no_report", "--output", tmp_path / "plan")
+    expected = "was trained on images alone (--use_state=0): it foretells the same whatever the robot does"
+    assert expected in refused("plan", "--preset", tmp_path / "blind", *SMALL, *words)
+    error = refused("evaluate", "--model_dir", tmp_path / "blind", "--bank=push-seen-v1", "--bank_scenes=1")
+    assert f"blind on --bank push-seen-v1: a bank ranks action sequences, and the predictor {expected}" in error
+    assert "or leave --bank out" in error
+
+
 def test_oracle_reaches_the_goal_of_the_demo(command, tmp_path):
     """With the true physics for a model the demo's own settings solve a task: planner and objective are enough."""
     answer = command("plan", "--simulator=true", "--seed=0", "--no_report", "--json", "--output", tmp_path)

@@ -139,7 +139,16 @@ def test_scenes_where_nothing_moves_have_no_rank_and_no_regret():
     assert report["rank_correlation"] is None and report["regret"] == 0
 
 
-@pytest.mark.parametrize("options", [{"stride": 5, "context_frames": 1}, {"use_state": False}])
+def test_a_predictor_of_images_alone_ranks_nothing():
+    """It says the same of every sequence: its regret would be that of whichever sequence comes first."""
+    from visual_foresight.predictor import PredictorConfig, VideoPredictor
+
+    predictor = VideoPredictor(PredictorConfig("DNA", "fast", 16, 16, use_state=False, num_masks=1, width=0.25))
+    with pytest.raises(ValueError, match="a bank ranks action .* was trained on images alone"):
+        bank_regret(predictor, invented())
+
+
+@pytest.mark.parametrize("options", [{"stride": 5, "context_frames": 1}, {}])
 def test_real_predictors_are_judged(options):
     """Any backbone, stride and number of context frames; the same again with the same simulator."""
     from visual_foresight.predictor import PredictorConfig, VideoPredictor

@@ -26,7 +26,8 @@ def make_simulator(
         num_threads: of the true simulator; None: one for each core.
 
     Raises:
-        ValueError: unknown kind or preset, or a predictor of another image size than the environment.
+        ValueError: unknown kind or preset, or a predictor of images alone, or of another image size or robot than the
+            environment's.
     """
     if kind == "true":
         from visual_foresight.envs import TrueSimulator
@@ -40,6 +41,10 @@ def make_simulator(
 
     options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     door: Any = gymnasium.make_vec(LEARNED_PUSH_ID, num_envs=1, preset=preset, **options).unwrapped
+    if not door.simulator.predictor.config.use_state:
+        from visual_foresight.predictor.checkpoint import IMAGES_ALONE
+
+        raise ValueError(f"predictor {preset} {IMAGES_ALONE}")
     spaces: tuple[Any, Any] = door.single_observation_space, environment.observation_space
     seen, shown = (space["image"].shape for space in spaces)
     if seen != shown:

@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         find_shards(args.data_dir)  # a wrong folder is answered before the predictor is loaded
     bank = _load_bank(args)
     predictors = _load_predictors([args.model_dir, *args.compare])
+    if bank is not None:
+        _check_bank(bank, args.bank, predictors)
     report: dict[str, Any] = {"model": str(args.model_dir), **_versions()}
     if args.data_dir:
         report |= _evaluate_episodes(args, predictors)
@@ -107,6 +109,15 @@ def _load_bank(args: argparse.Namespace) -> Any:
     if args.bank_scenes or args.bank_sequences:
         bank = bank.smaller(args.bank_scenes, args.bank_sequences)
     return bank
+
+
+def _check_bank(bank: Any, source: str, predictors: Mapping[str, Any]) -> None:
+    """Raises ValueError where the bank is not for one of the predictors, before episodes are measured for minutes."""
+    for name, predictor in predictors.items():
+        try:
+            bank.require_match(predictor)
+        except ValueError as error:
+            raise ValueError(f"{name} on --bank {source}: {error}, or leave --bank out") from error
 
 
 def _evaluate_episodes(args: argparse.Namespace, predictors: Mapping[str, Any]) -> dict[str, Any]:

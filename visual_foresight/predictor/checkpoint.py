@@ -30,6 +30,11 @@ FORMAT = "visual-foresight predictor"
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
+IMAGES_ALONE = (
+    "was trained on images alone (--use_state=0): it foretells the same whatever the robot does; take one that was "
+    "trained with actions"
+)
+"""Of a predictor, where actions are to be told apart by it."""
 
 
 def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
