@@ -130,6 +130,33 @@ def test_errors_of_input_are_one_line(made_up_verb, refused, kind):
     assert refused("made-up") == "visual-foresight made-up: error: first line, second line\n"
 
 
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("plan --compare A B --tasks 3 --record", "runs nothing, so --tasks and --record would be ignored"),
+        ("plan --tasks push-seen-v1 --split train", "--tasks push-seen-v1 has its own objects"),
+        ("plan --method random zero --preset nothere", "random zero imagines nothing with a predictor, so --preset"),
+        ("plan --simulator true --model_dir nothere", "with a predictor, so --model_dir would be ignored"),
+        ("demo --simulator true --preset nothere", "with a predictor, so --preset would be ignored"),
+        ("evaluate --make_bank a.npz --model_dir push_fast --bank=b", "so --model_dir and --bank would be ignored"),
+        ("evaluate --model_dir push_fast --bank push-seen-v1 --split novel", "so --split would be ignored"),
+        ("evaluate --model_dir push_fast --bank push-seen-v1 --limit 3", "without --data_dir, so --limit"),
+        ("evaluate --model_dir push_fast --data_dir . --top 3", "without --bank, so --top"),
+        ("predict --format npz", "without --data_dir episodes are recorded, so --format"),
+        ("predict --data_dir . --env VisualForesight/Push-v0", "nothing is recorded, so --env"),
+        ("bench --only rollout --seeds 3", "with --compare only, so --seeds"),
+        ("bench --point_seconds 3", "with --scale only, so --point_seconds"),
+        ("bench --compare --only rollout", "--compare is another measurement, so --only"),
+        ("bench --only rollout --training_batches 8", "measures no training, so --training_batches"),
+    ],
+)
+def test_options_that_nothing_would_read_are_refused(refused, tmp_path, monkeypatch, words, message):
+    """They had been ignored, and whoever gave them took the answer for another one."""
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(*words.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 class ResourceExhaustedError(Exception):
     """Named as TensorFlow's."""
 

@@ -54,7 +54,7 @@ def test_objects_to_record_beside_data_are_refused(command, tmp_path, tiny_predi
     words = ("--data_dir", data, "--split=novel", "--output", tmp_path / "out")
     answer = command("predict", "--preset", tiny_predictor, *words)
     assert answer.code == 2
-    assert "--split novel chooses objects to record, and --data_dir names data" in answer.err
+    assert "names data, and nothing is recorded, so --split would be ignored" in answer.err
     assert not (tmp_path / "out").exists()
 
 

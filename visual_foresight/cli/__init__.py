@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NoReturn
 
+from visual_foresight.cli.unread import given_options
 from visual_foresight.wording import did_you_mean
 
 PROGRAM = "visual-foresight"
@@ -111,12 +112,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         words: the verb, then its options; `--num-iterations` is understood as `--num_iterations` and the reverse.
 
     Returns:
-        The options, with the verb under `verb`.
+        The options, with the verb under `verb` and the names of those that were given under `given`.
     """
     verb, options = words[0], list(words[1:])
     parser = verb_parser(verb)
-    args = parser.parse_args([_spell(option, _option_strings(parser)) for option in options])
-    args.verb = verb
+    spelled = [_spell(option, _option_strings(parser)) for option in options]
+    args = parser.parse_args(spelled)
+    args.verb, args.given = verb, given_options(parser, spelled)
     return args
 
 

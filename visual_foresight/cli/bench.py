@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight.cli import control
+from visual_foresight.cli.unread import refuse_unread
 
 if TYPE_CHECKING:
     from visual_foresight.speed.measurement import Measurement
@@ -50,16 +51,13 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and print a table."""
     if args.repeats < 1 or args.warmup < 0:
         raise ValueError(f"--repeats must be at least 1 and --warmup 0, got {args.repeats} and {args.warmup}")
-    if args.charts is not None and not args.scale:
-        raise ValueError("--charts belongs to --scale: add --scale, or leave --charts out")
-    if args.compare and args.scale:
-        raise ValueError("--compare and --scale are two measurements: ask for one at a time")
     if min(args.training_batches) < 1:
         raise ValueError(f"--training_batches must be at least 1 each, got {args.training_batches}")
     if args.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
     if not args.point_seconds > 0:
         raise ValueError(f"--point_seconds must be positive, got {args.point_seconds}")
+    _check_contradictions(args)
     if args.charts is not None:
         from visual_foresight.speed.scale import check_charts_name
 
@@ -81,6 +79,27 @@ def run(args: argparse.Namespace) -> int:
         write_text(Path(args.output), json.dumps(results, indent=1) + "\n")
     print(json.dumps(results) if args.json else text)
     return 0
+
+
+def _check_contradictions(args: argparse.Namespace) -> None:
+    """Refuse options of another measurement than the one that was asked for.
+
+    Raises:
+        ValueError: names them.
+    """
+    if args.charts is not None and not args.scale:
+        raise ValueError("--charts belongs to --scale: add --scale, or leave --charts out")
+    if args.compare and args.scale:
+        raise ValueError("--compare and --scale are two measurements: ask for one at a time")
+    if args.compare or args.scale:
+        instead = "--compare" if args.compare else "--scale"
+        refuse_unread(args, ("only", "training_batches"), f"{instead} is another measurement")
+    elif "training" not in args.only:
+        refuse_unread(args, ("training_batches",), f"--only {' '.join(args.only)} measures no training")
+    if not args.compare:
+        refuse_unread(args, ("seeds",), "solves are counted with --compare only")
+    if not args.scale:
+        refuse_unread(args, ("point_seconds",), "series end early with --scale only")
 
 
 def _begins_with(beginnings: tuple[str, ...], text: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from visual_foresight.cli import control
+from visual_foresight.cli.unread import MODEL, refuse_unread
 from visual_foresight.control_record import ControlRecord, summarize
 from visual_foresight.wording import counted, distance_text
 
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = control.ControlSettings.of(args)
     control.check_settings(settings)
+    if args.simulator == "true":
+        refuse_unread(args, MODEL, "--simulator true imagines nothing with a predictor")
     control.check_gradients(settings, [args.simulator])
     check_output_folder(args.output)
     if (Path(args.output) / "journal.jsonl").exists():

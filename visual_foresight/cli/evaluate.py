@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from visual_foresight.cli import QUIET_SECONDS
+from visual_foresight.cli.unread import refuse_all_but, refuse_unread
 
 HELP = "measure a predictor on recorded episodes or on a bank of labelled sequences, beside doing nothing and others"
 
 _COUNTS = ("limit", "batch_size", "context_frames", "sequence_length", "bank_scenes", "bank_sequences", "top")
+_OF_EPISODES = ("context_frames", "sequence_length", "limit", "batch_size", "preprocess", "lpips")
+_OF_BANKS = ("top", "bank_scenes", "bank_sequences")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"--{name} must be at least 1, got {value}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
+    _check_contradictions(args)
     if args.make_bank:
         return _make_bank(args)
     if not args.model_dir:
@@ -89,6 +93,19 @@ def run(args: argparse.Namespace) -> int:
 
         print(as_text(report))
     return 0
+
+
+def _check_contradictions(args: argparse.Namespace) -> None:
+    """Raises ValueError where options were given that would not be read."""
+    if args.make_bank:
+        read = ("make_bank", "bank_scenes", "bank_sequences", "split", "seed", "json", "quiet")
+        refuse_all_but(args, read, "--make_bank makes a bank and evaluates nothing")
+        return
+    refuse_unread(args, ("split",), "objects are chosen for a bank that is made, with --make_bank")
+    if not args.data_dir:
+        refuse_unread(args, _OF_EPISODES, "there are no recorded episodes without --data_dir")
+    if not args.bank:
+        refuse_unread(args, _OF_BANKS, "no bank is evaluated without --bank")
 
 
 def _load_predictors(names: list[str]) -> dict[str, Any]:

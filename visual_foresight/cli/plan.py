@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
 from visual_foresight.cli import QUIET_SECONDS, control
+from visual_foresight.cli.unread import MODEL, refuse_all_but, refuse_unread
 from visual_foresight.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tasks.add_argument(
         "--split",
         choices=("train", "varied", "jointed", "novel"),
-        default="train",
-        help="objects of tasks that are drawn",
+        default=None,
+        help="objects of tasks that are drawn (default: train)",
     )
     tasks.add_argument(
         "--planner_seeds", type=int, default=1, help="how often each task is run, with --seed, --seed + 1, ..."
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the tasks, or compare two results; 0 when that was done, whatever the share of goals reached."""
     if args.compare is not None:
+        refuse_all_but(args, ("compare", "json"), "--compare reads two results and runs nothing")
         return compare(args)
     from visual_foresight.benchmark.gallery import discard_unfinished
 
@@ -97,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     methods = list(dict.fromkeys(args.method or [args.simulator]))
     if args.simulator == "true" and "true" not in methods:
         raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
+    if "learned" not in methods:
+        refuse_unread(args, MODEL, f"--method {' '.join(methods)} imagines nothing with a predictor")
     control.check_gradients(settings, methods)
     if args.calibrate and not set(methods) & set(PLANNING_METHODS):
         raise ValueError(
@@ -187,9 +191,9 @@ def chosen_tasks(args: argparse.Namespace) -> tuple[Any, int]:
         if episodes is not None:
             raise ValueError(f"--tasks {name} says how many tasks to run, and so does --episodes {episodes}; give one")
         name, episodes = FIRST_LOOK, int(name)
-    if name is not None and args.split != "train":
+    if name is not None and args.split is not None:
         raise ValueError(f"--split {args.split} is of tasks that are drawn; --tasks {args.tasks} has its own objects")
-    tasks = control.load_tasks(name, episodes=episodes, seed=args.seed, split=args.split)
+    tasks = control.load_tasks(name, episodes=episodes, seed=args.seed, split=args.split or "train")
     return tasks, len(tasks) if episodes is None else episodes
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from visual_foresight import pictures
 from visual_foresight.cli.control import DEFAULT_ENVIRONMENT, DEFAULT_PRESET
+from visual_foresight.cli.unread import refuse_unread
 from visual_foresight.wording import counted
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     if args.data_dir is not None and not Path(args.data_dir).exists():
         raise FileNotFoundError(f"--data_dir {args.data_dir} does not exist")
-    if args.data_dir is not None and args.split is not None:
-        raise ValueError(f"--split {args.split} chooses objects to record, and --data_dir names data: pass one of them")
+    if args.data_dir is None:
+        refuse_unread(args, ("format",), "--format is that of data, and without --data_dir episodes are recorded")
+    else:
+        refuse_unread(args, ("split", "env"), f"--data_dir {args.data_dir} names data, and nothing is recorded")
     from visual_foresight.predictor import VideoPredictor
     from visual_foresight.video_files import check_output_folder
 
