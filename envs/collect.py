@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.envs.collection_report import merge_counts, report_of
+from visual_foresight.envs.collection_size import check_room
 from visual_foresight.envs.policies import Policy, make_policy, parse_policy
 from visual_foresight.envs.push import PushEnv
 from visual_foresight.envs.recorder import EpisodeRecorder, environment_metadata
@@ -207,12 +208,13 @@ def collect_episodes(
 
     Raises:
         ValueError: the directory holds a collection and `resume` is off, or one of other settings or versions, or of
-            more episodes.
+            more episodes; or there is no room for the episodes.
     """
     directory = Path(directory)
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    check_room(directory, settings)
     manifest = _open_manifest(directory, settings, resume)
     manifest["shards"] = {
         shard: counts

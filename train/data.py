@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.affordable import require_memory
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ReadOptions, find_shards, read_shard
 from visual_foresight.lookalikes import Lookalikes
@@ -34,6 +35,9 @@ _RECORDER_NOTES = (
 
 _NO_LIMIT = 2**62
 """Bytes. Reading has kept to `cache_gb` already, and episodes that were passed in are in memory anyway."""
+
+_BYTES_PER_PIXEL = 64
+"""The least that a training step keeps of a pixel of each frame: truth, prediction, masks, what they mix; float32."""
 
 _DEFAULT_SIZE = 5
 """Sizes of action and state where the data has none: the original's, so that its network has the original's shapes."""
@@ -90,6 +94,18 @@ class _Loaded:
     faults: int = 0
     num_bytes: int = 0
     overflowed: bool = False
+
+
+def check_memory(config: TrainingConfig) -> None:
+    """Refuse batches that cannot fit, before the data are read.
+
+    Raises:
+        ValueError: says how much they need, and what there is.
+    """
+    height, width = config.image_size
+    pixels = config.batch_size * config.sequence_length * height * width
+    what = f"the frames of batch_size={config.batch_size} x sequence_length={config.sequence_length}"
+    require_memory(what, pixels * _BYTES_PER_PIXEL, "lower --batch_size, or --sequence_length or --image_size")
 
 
 def load_data(config: TrainingConfig) -> TrainingData:

@@ -24,7 +24,7 @@ from visual_foresight.statistics import Statistics
 from visual_foresight.train import checkpoints
 from visual_foresight.train.checkpoints import CheckpointFolder, TrainingState
 from visual_foresight.train.config import TrainingConfig, resume_differences
-from visual_foresight.train.data import TrainingData, data_from_episodes, load_data
+from visual_foresight.train.data import TrainingData, check_memory, data_from_episodes, load_data
 from visual_foresight.train.determinism import fresh_layer_names, repeatable_execution
 from visual_foresight.train.feeding import Batches, training_batches, validation_batches
 from visual_foresight.train.model import TrainingModel
@@ -104,6 +104,7 @@ def fit(
     """
     config.validate()
     config = _adopt_network(config)
+    check_memory(config)
     folder = CheckpointFolder(config.output_dir, config.keep_checkpoints)
     state = _state_to_resume(config, folder)
     data = load_data(config) if episodes is None else data_from_episodes(config, episodes, validation_episodes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
+from visual_foresight.affordable import memory_bytes
 from visual_foresight.episode import Episode
 from visual_foresight.window_weights import WeightFn
 
@@ -29,7 +28,7 @@ class Gathered:
     ) -> None:
         """Begin with no episode."""
         self.sequence_length, self.weights, self.use_state = sequence_length, weights, use_state
-        self.memory_budget = memory_budget if memory_budget is not None else _half_of_memory()
+        self.memory_budget = memory_budget if memory_budget is not None else memory_bytes() // 2
         self.frames: list[np.ndarray] = []
         self.rows: dict[str, list[np.ndarray | None]] = {"action": [], "state": []}
         self.window_weights: list[np.ndarray] = []
@@ -150,7 +149,3 @@ class Gathered:
         if not weights.sum() > 0:
             raise ValueError("the weights of all windows are zero: nothing could ever be drawn")
         return np.cumsum(weights)
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from visual_foresight.affordable import require_at_most
+
 PLANNER_NAMES = {
     "cem": "cem",
     "icem": "icem",
@@ -14,6 +16,14 @@ PLANNER_NAMES = {
     "gradient": "gradient_descent",
     "cem_gradient": "cem_gradient",
 }
+
+_MOST = {
+    "candidates": (100_000, "imagining more takes minutes for each iteration of each decision"),
+    "iterations": (1_000, "a search of more takes minutes for each decision"),
+    "horizon": (1_000, "no prediction holds so long"),
+    "steps": (100_000, "an episode keeps what it saw"),
+}
+"""The largest numbers that are taken, and why."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,8 @@ def check_settings(settings: ControlSettings) -> None:
         value = getattr(settings, name)
         if value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
+    for name, (most, why) in _MOST.items():
+        require_at_most(f"--{name}", getattr(settings, name), most, why)
     if settings.elites > settings.candidates:
         raise ValueError(
             f"--elites {settings.elites} are the best of --candidates {settings.candidates}: pass fewer elites or more "

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visual_foresight.affordable import require_at_most
 from visual_foresight.benchmark.episode import Progress, run_task, tolerance_px
 from visual_foresight.benchmark.methods import goal_pixel, make_controller, make_imagination, tip_homography
 from visual_foresight.benchmark.settings import (
@@ -48,6 +49,7 @@ __all__ = [
 
 DEFAULT_ENVIRONMENT = "VisualForesight/Push-v0"
 DEFAULT_PRESET = "push_fast"
+MOST_DRAWN = 100_000
 
 
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +57,13 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     usual = ControlSettings()
     group = parser.add_argument_group("planning")
     group.add_argument("--planner", choices=PLANNER_NAMES, default=usual.planner, help="search for action sequences")
-    group.add_argument("--horizon", type=int, default=usual.horizon, help="steps that a plan looks ahead")
-    group.add_argument("--candidates", type=int, default=usual.candidates, help="sequences imagined per iteration")
-    group.add_argument("--iterations", type=int, default=usual.iterations, help="iterations of the search")
+    group.add_argument("--horizon", type=int, default=usual.horizon, help="steps that a plan looks ahead, 1000 at most")
+    group.add_argument(
+        "--candidates", type=int, default=usual.candidates, help="sequences imagined per iteration, 100000 at most"
+    )
+    group.add_argument(
+        "--iterations", type=int, default=usual.iterations, help="iterations of the search, 1000 at most"
+    )
     group.add_argument("--elites", type=int, default=usual.elites, help="best candidates, to which a search is fitted")
     group.add_argument("--action_repeat", type=int, default=usual.action_repeat, help="steps to hold an action for")
     group.add_argument("--replan_interval", type=int, default=usual.replan_interval, help="steps executed of a plan")
@@ -80,7 +86,9 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         help="plan in the picture as it is where the camera is not the one that the predictor knows",
     )
     group.add_argument("--deadline_ms", type=float, default=usual.deadline_ms, help="time for one decision [ms]")
-    group.add_argument("--steps", type=int, default=usual.steps, help="steps executed at most in an episode")
+    group.add_argument(
+        "--steps", type=int, default=usual.steps, help="steps executed at most in an episode, up to 100000"
+    )
     group.add_argument("--seed", type=int, default=usual.seed, help="of the tasks that are drawn and of the planner")
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -142,6 +150,7 @@ def load_tasks(tasks: str | None, *, episodes: int | None, seed: int, split: str
     if episodes is not None and episodes < 1:
         raise ValueError(f"--episodes must be at least 1, got {episodes}")
     if tasks is None:
+        require_at_most("--episodes", episodes or 1, MOST_DRAWN, "each is a task that is drawn first")
         return TaskSet.sample(episodes or 1, seed, split)
     found = TaskSet.shipped(tasks) if tasks in shipped_task_sets() else TaskSet.load(Path(tasks))
     if episodes is not None and episodes > len(found):

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visual_foresight.affordable import require_at_most
 from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
 from visual_foresight.cli import QUIET_SECONDS, control
 from visual_foresight.cli.unread import MODEL, refuse_all_but, refuse_unread
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 HELP = "run tasks under one or several methods, and report success with intervals, distances and decision times"
 FIRST_LOOK = "push-seen-v1"
 EPISODES = "episodes"
+MOST_RUNS = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
     shifts = chosen_shifts(args.shift)
     tasks, count = chosen_tasks(args)
     methods = list(dict.fromkeys(args.method or [args.simulator]))
+    seeds = chosen_seeds(args, methods)
+    total = count * len(shifts) * sum(map(len, seeds.values()))
+    require_at_most("tasks x shifts x methods x seeds", total, MOST_RUNS, "days of work, and one file of results")
     if args.simulator == "true" and "true" not in methods:
         raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
     if "learned" not in methods:
@@ -119,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     work = make_work(folder, tasks, settings, args)
     if args.record and args.tasks is not None:
         print(f"a predictor that is trained on episodes of {tasks.name} must not be judged by it", file=sys.stderr)
-    jobs = all_jobs(methods, shifts, count, chosen_seeds(args, methods))
+    jobs = all_jobs(methods, shifts, count, seeds)
     try:
         run_missing(work, jobs, journal, args)
     except BaseException:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visual_foresight import pictures
+from visual_foresight.affordable import require_at_most
 from visual_foresight.cli.control import DEFAULT_ENVIRONMENT, DEFAULT_PRESET
 from visual_foresight.cli.unread import refuse_unread
 from visual_foresight.wording import counted
@@ -22,6 +23,7 @@ HELP = "make pictures of predictions: beside the truth, and under one action sca
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNUSUAL_DEVIATIONS = 4.0
 MOST_STEPS = 500
+MOST_EPISODES = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="objects when recording (default: train)",
     )
-    parser.add_argument("--episodes", type=int, default=4, help="episodes to show")
-    parser.add_argument("--steps", type=int, default=12, help="steps to predict beyond the context")
+    parser.add_argument("--episodes", type=int, default=4, help="episodes to show, 100 at most")
+    parser.add_argument("--steps", type=int, default=12, help="steps to predict beyond the context, 500 at most")
     parser.add_argument("--seed", type=int, default=0, help="of recorded episodes, and of the windows shown")
     parser.add_argument(
         "--action", type=_numbers, default=None, help="action to scale, as 0.5,-1; the largest if absent"
@@ -54,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("episodes", "steps"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
-    if args.steps > MOST_STEPS:
-        raise ValueError(f"--steps must be at most {MOST_STEPS}, a picture each, got {args.steps}")
+    require_at_most("--steps", args.steps, MOST_STEPS, "a picture each")
+    require_at_most("--episodes", args.episodes, MOST_EPISODES, "a column of the picture each")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     if args.data_dir is not None and not Path(args.data_dir).exists():

@@ -1,0 +1,33 @@
+"""Whether a collection can fit the machine at all: asked before the first episode, not when the disk is full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visual_foresight.affordable import require_disk, require_memory
+
+if TYPE_CHECKING:
+    from visual_foresight.envs.collect import CollectSettings
+
+_COMPRESSED = 20
+"""Frames of the pushing environment become 3 to 7 times smaller in the formats that compress."""
+
+
+def check_room(directory: Path, settings: CollectSettings) -> None:
+    """Refuse a collection whose episode cannot fit the memory, or whose files cannot fit the disk.
+
+    Args:
+        directory: where its files go, or are already.
+        settings: what to collect.
+
+    Raises:
+        ValueError: names what is needed and what is there.
+    """
+    each = (settings.steps + 1) * settings.image_size**2 * 3  # bytes of the frames of an episode
+    sizes = f"{settings.steps:,} steps of {settings.image_size}x{settings.image_size} pixels"
+    require_memory(f"episodes of {sizes}", each, "lower steps or image_size")
+    needed = settings.episodes * each // (1 if settings.encoding == "raw" else _COMPRESSED)
+    require_disk(
+        directory, f"{settings.episodes:,} episodes of {sizes}", needed, "lower episodes, or collect to another disk"
+    )
