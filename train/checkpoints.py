@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.predictor.checkpoint import WEIGHTS_FILE, read_description, sha256_of
 from visual_foresight.train.config import TrainingConfig
 
 FORMAT_VERSION = 1
@@ -88,8 +89,13 @@ class CheckpointFolder:
                 _remove(self.directory / f"iteration_{iteration:08d}")
 
     def path(self, name: str) -> Path | None:
-        """The checkpoint that `last` or `best` points to, or None."""
+        """The checkpoint that `last` or `best` points to, or None.
+
+        Where the one that `last` points to was removed because it was damaged, the newest that there is.
+        """
         link = self.directory / name
+        if name == LAST and link.is_symlink() and not link.exists() and self.iterations():
+            return (self.directory / f"iteration_{self.iterations()[-1]:08d}").resolve()
         return link.resolve() if link.exists() else None
 
     def iterations(self) -> list[int]:
@@ -133,6 +139,23 @@ class CheckpointFolder:
                 doomed = self.directory / f"{_PARTIAL}{os.getpid()}-old-{iteration}"
                 os.rename(folder, doomed)
                 shutil.rmtree(doomed)
+
+
+def check_weights(checkpoint: str | Path) -> None:
+    """Make sure that the predictor of a checkpoint is whole.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: one is damaged; says how to go on.
+    """
+    folder = Path(checkpoint)
+    weights = folder / WEIGHTS_FILE
+    try:
+        expected = read_description(folder)["weights_sha256"]
+        if not weights.is_file() or sha256_of(weights) != expected:
+            raise ValueError(f"{weights} is truncated or changed, or missing")
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{error}; {_remedy(folder)}") from error
 
 
 def read_state(checkpoint: str | Path) -> TrainingState:

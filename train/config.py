@@ -276,6 +276,8 @@ def _check_combinations(config: TrainingConfig) -> None:
             f"sequence_length must be above context_frames, or nothing is predicted; "
             f"got sequence_length={config.sequence_length}, context_frames={config.context_frames}"
         )
+    if not config.init_from:  # with it the network is the predictor's own
+        _check_network(config)
     if config.model.upper() == "DNA" and config.num_masks != 1 and not config.init_from:
         raise ValueError(f"the DNA model moves every pixel by one kernel: pass --num_masks=1 (got {config.num_masks})")
     if (config.sequence_length - config.context_frames) % config.stride:
@@ -305,3 +307,15 @@ def _check_combinations(config: TrainingConfig) -> None:
         raise ValueError("output_dir has no name (an empty text): give one, or '.' for the folder that you are in")
     if config.resume and config.overwrite:
         raise ValueError("resume continues the run in output_dir and overwrite replaces it; pass one of them")
+
+
+def _check_network(config: TrainingConfig) -> None:
+    """Refuse what only the fast network can be, in words of the flags; `PredictorConfig` speaks of its fields."""
+    for name, plain in (("stride", 1), ("detail", 1), ("num_looks", 1), ("glimpse", 0), ("moving_masks", False)):
+        if config.backbone == "seed" and getattr(config, name) != plain:
+            raise ValueError(f"{name}={getattr(config, name)} needs the fast network: pass --backbone=fast as well")
+    if config.stride > 1 and config.context_frames != 1:
+        raise ValueError(
+            f"a predictor that leaps (stride={config.stride}) is given one frame: pass --context_frames=1 (got "
+            f"{config.context_frames})"
+        )

@@ -251,8 +251,16 @@ def _assemble(
 
 
 def _check_sizes(config: TrainingConfig, labelled: list[tuple[Episode, str]]) -> None:
-    """Refuse frames of another size than the network's, which only frames that nobody resizes can have."""
+    """Refuse episodes of two robots, and frames of another size than the network's, where nobody resizes them."""
+    first, first_label = labelled[0]
     for episode, label in labelled:
+        for kind in ("action", "state") if config.use_state else ():
+            sizes = [getattr(one, f"{kind}_size") for one in (episode, first)]
+            if None not in sizes and sizes[0] != sizes[1]:
+                raise ValueError(
+                    f"{label}: its {kind} size is {sizes[0]}, that of {first_label} is {sizes[1]}: a predictor learns "
+                    "one robot; train on episodes of one size"
+                )
         found = tuple(episode.frames.shape[1:3])
         if found != tuple(config.image_size):
             height, width = config.image_size

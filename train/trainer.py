@@ -126,6 +126,8 @@ def fit(
         checkpoints.restore_optimizer(optimizer, state.optimizer)
     model.compile(optimizer=optimizer, jit_compile=trains_through_xla())
     progress = Progress(state.iteration, **state.progress) if state else Progress()
+    if folder.path(checkpoints.BEST) is None:  # removed, as damaged checkpoints are: the next one is the best again
+        progress.best_value = None
     _run(config, data, model, folder, progress, show_progress, regret)
     return _result(config, folder, predictor, progress)
 
@@ -202,7 +204,7 @@ def _run(
     validation = Batches(validation_batches(data.validation, config.validation_batches))
     bar = tqdm(
         total=config.num_iterations, initial=progress.iteration, unit="step", file=sys.stderr, dynamic_ncols=True,
-        disable=not show_progress,
+        disable=not show_progress or progress.iteration >= config.num_iterations,
     )  # fmt: skip
     callback = RunCallback(config, data, validation, folder, records, progress, bar, regret)
     # Several steps in a call are a loop in the graph, which waits for ever for its data under the fixed order.
@@ -278,6 +280,7 @@ def _state_to_resume(config: TrainingConfig, folder: CheckpointFolder) -> Traini
             f"{config.output_dir} holds a run already ({last.name}): pass --resume=1 to continue it, --overwrite=1 to "
             "replace it, or another --output_dir"
         )
+    checkpoints.check_weights(last)
     state = checkpoints.read_state(last)
     differences = resume_differences(state.config, config)
     if differences:
@@ -311,7 +314,11 @@ def _predictor(config: TrainingConfig, data: TrainingData, resumed: Path | None)
             if getattr(predictor.config, item.name) != getattr(wanted, item.name)
         ]
         if differences:
-            raise ValueError(f"the predictor {source} does not fit the flags and the data; {'; '.join(differences)}")
+            raise ValueError(
+                f"the predictor {source} does not fit the flags and the data; {'; '.join(differences)}: pass flags and "
+                "data that are as there, or --init_from, which takes the network from the predictor, in place of "
+                "--pretrained_model"
+            )
     predictor.metadata.update(_notes(config, data))
     return predictor
 

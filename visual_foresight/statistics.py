@@ -69,8 +69,8 @@ class Statistics:
         """
         actions, states, num_frames, num_episodes = Moments("action"), Moments("state"), 0, 0
         for episode in episodes:
-            actions.add(episode.actions)
-            states.add(episode.states)
+            for moments, rows in ((actions, episode.actions), (states, episode.states)):
+                moments.add(rows, f"episode {num_episodes}")
             num_frames += episode.num_frames
             num_episodes += 1
         if not num_episodes:
@@ -117,8 +117,12 @@ class Moments:
         self.mean: np.ndarray | None = None
         self.squares: np.ndarray | None = None
 
-    def add(self, rows: np.ndarray | None) -> None:
+    def add(self, rows: np.ndarray | None, name: str = "the last one") -> None:
         """Measure rows `[N, size]`; None or no row changes nothing.
+
+        Args:
+            rows: What to measure.
+            name: Whose rows they are, for messages.
 
         Raises:
             ValueError: The size differs from that of the rows before.
@@ -133,7 +137,7 @@ class Moments:
             return
         if mean.shape != self.mean.shape:
             raise ValueError(
-                f"episodes differ in {self.kind} size: {len(self.mean)} and then {len(mean)}; measure them apart"
+                f"episodes differ in {self.kind} size: {len(self.mean)}, and {len(mean)} in {name}; measure them apart"
             )
         total, shift = self.count + count, mean - self.mean
         self.squares = self.squares + squares + shift**2 * self.count * count / total

@@ -145,7 +145,7 @@ def test_statistics_survive_json_and_refuse_what_is_wrong(make_episode):
         Statistics.from_json(found.to_json() | {"action_mean": [0.0]})
     with pytest.raises(ValueError, match="at least one episode"):
         Statistics.of([])
-    with pytest.raises(ValueError, match="differ in action size: 2 and then 3"):
+    with pytest.raises(ValueError, match="differ in action size: 2, and 3 in episode 1"):
         Statistics.of([make_episode(), make_episode(action_size=3)])
 
 

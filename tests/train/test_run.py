@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,26 @@ def test_the_command_trains_on_files_and_resumes(tmp_path, command):
     assert "copying the last frame" in answer.out
 
 
+def test_two_robots_in_one_folder_are_named(tmp_path, refused):
+    """Which record of which file is the odd one."""
+    from visual_foresight.formats import write_episodes
+
+    write_shards(tmp_path / "data", count=1)
+    odd = [replace(episode, actions=np.zeros((3, 3), np.float32)) for episode in world.world(1, num_frames=4)]
+    write_episodes(tmp_path / "data" / "shard-1.npz", odd)
+    where = [f"--data_dir={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", "--split_by=episode", *WORDS]
+    error = refused("train", *where)
+    assert "shard-1.npz, record 0: its action size is 3, that of shard-0.npz, record" in error
+    assert "one robot" in error
+
+
+def test_a_predictor_that_does_not_fit_says_what_to_do(tmp_path, refused, tiny_predictor):
+    write_shards(tmp_path / "data", count=1)
+    where = [f"--data_dir={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", "--split_by=episode", *WORDS]
+    error = refused("train", *where, f"--pretrained_model={tiny_predictor}")
+    assert "num_masks: 2 there, 1 here" in error and "or --init_from, which takes the network" in error
+
+
 def test_wrong_input_is_one_line(tmp_path, refused):
     write_shards(tmp_path / "data", count=1)
     where = [f"--data_dir={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", *WORDS]
@@ -287,5 +308,7 @@ def test_wrong_input_is_one_line(tmp_path, refused):
     by_episode = [*where, "--split_by=episode"]
     assert "smaller --sequence_length" in refused("train", *by_episode, "--sequence_length=5")
     assert "--cache_gb" in refused("train", *by_episode, "--cache_gb=1e-6")
+    assert "stride=3 needs the fast network: pass --backbone=fast" in refused("train", "--stride=3")
+    assert "pass --context_frames=1 (got 2)" in refused("train", *where, "--sequence_length=5", "--stride=3")
     assert "unknown preset" in refused("train", *by_episode, "--pretrained_model=push_slow")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -264,3 +264,24 @@ def test_every_setting_at_once_trains(tmp_path):
     shutil.rmtree(tmp_path / "out")
     result = fit(dataclasses.replace(config, max_minutes=1e-6), EPISODES, show_progress=False)
     assert result.stopped == "out of time" and result.iteration == 5
+
+
+def test_a_damaged_checkpoint_is_removed_and_the_one_before_goes_on(tmp_path, capfd):
+    """As the message says: without it the run ends where it would have, also where the best one was removed."""
+    config = small(tmp_path, num_iterations=4, log_every=2, validate_every=2, checkpoint_every=2)
+    whole = fit(config, EPISODES, show_progress=False)
+    newest = tmp_path / "out" / "iteration_00000004"
+    weights = newest / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    again = dataclasses.replace(config, resume=True)
+    with pytest.raises(ValueError, match=f"{weights} is truncated .*; remove {newest}, and --resume goes on"):
+        fit(again, EPISODES, show_progress=False)
+    shutil.rmtree(newest)
+    continued = fit(again, EPISODES, show_progress=False)
+    assert continued.iteration == 4
+    for ours, theirs in zip(weights_of(continued.predictor), weights_of(whole.predictor), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    capfd.readouterr()
+    fit(again, EPISODES)
+    said = capfd.readouterr().err
+    assert "nothing is left to do" in said and "step/s" not in said and "%|" not in said
