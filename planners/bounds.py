@@ -13,7 +13,8 @@ class ActionBounds:
     """Limits, centre and scale of each action dimension, in environment units.
 
     Args:
-        low: [A] float32, -inf where there is no limit.
+        low: [A] float32, -inf where there is no limit; never outside the Box, but where a dimension is locked at a
+            number that no float32 is.
         high: [A] float32, +inf where there is no limit.
         center: [A] float32: middle of the range where both limits are finite, else the allowed value nearest to 0.
         scale: [A] float32: half the range where both limits are finite, else the scale the planner was given.
@@ -45,6 +46,9 @@ class ActionBounds:
             )
         low, high = action_space.low.astype(np.float64), action_space.high.astype(np.float64)
         low_inside, high_inside = _round_inwards(low, np.inf), _round_inwards(high, -np.inf)
+        # A joint that is locked at 0.1 has no other action: it gets the nearest number that a plan can say.
+        locked = low == high
+        low_inside[locked] = high_inside[locked] = low[locked].astype(np.float32)
         if np.any(low_inside > high_inside):
             raise ValueError(f"the Box holds no float32 action: low {low.tolist()}, high {high.tolist()}")
         finite = np.isfinite(low) & np.isfinite(high)

@@ -67,6 +67,22 @@ def test_an_action_that_nobody_took_is_remarked(command, tmp_path, tiny_predicto
     assert ("is far from the actions of the training data" in answer.err) == told
 
 
+def test_numbers_are_said_as_they_are_typed(command, tmp_path, tiny_predictor, data):
+    """Also those that begin with a minus, and those that float32 does not hold."""
+    words = ("--data_dir", data, "--episodes=1", "--steps=2", "--action", "-60,0.3", "--scales", "-1,1")
+    answer = command("predict", "--preset", tiny_predictor, *words, "--output", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert "--action -60,0.3 is far from" in answer.err
+    assert "(default: 0,0.25,0.5,0.75,1)" in " ".join(command("predict", "--help").out.split())
+
+
+def test_data_without_actions_are_refused_in_one_line(refused, tiny_predictor, tmp_path):
+    """Although there are fewer episodes than are shown by default, of which another line spoke."""
+    vf.write_episodes(tmp_path / "images.npz", [vf.Episode(np.zeros((6, 64, 64, 3), np.uint8))])
+    error = refused("predict", "--preset", tiny_predictor, "--data_dir", tmp_path / "images.npz", "--steps=2")
+    assert "has no actions and no states" in error
+
+
 def test_truth_in_the_picture_is_the_data(tiny_predictor, data):
     """The upper row shows the episode's own frames, pixel for pixel."""
     windows = list(vf.read_episodes(data))

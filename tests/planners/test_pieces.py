@@ -33,6 +33,15 @@ def test_float64_limits_are_rounded_inwards():
     assert float(bounds.high[0]) == pytest.approx(0.1)
 
 
+def test_a_locked_dimension_is_held_at_the_nearest_number():
+    """No float32 is 0.1; the other dimensions are planned as ever."""
+    bounds = ActionBounds.of(spaces.Box(np.array([0.1, -1.0, 0.0]), np.array([0.1, 1.0, 0.0]), dtype=np.float64))
+    np.testing.assert_array_equal(bounds.low, np.float32([0.1, -1.0, 0.0]))
+    np.testing.assert_array_equal(bounds.high, np.float32([0.1, 1.0, 0.0]))
+    np.testing.assert_array_equal(bounds.center, np.float32([0.1, 0.0, 0.0]))
+    np.testing.assert_array_equal(bounds.scale, np.float32([0.0, 1.0, 0.0]))
+
+
 def test_a_box_without_any_float32_is_refused():
     with pytest.raises(ValueError, match="holds no float32 action"):
         ActionBounds.of(spaces.Box(np.array([0.1 + 1e-12]), np.array([0.1 + 2e-12]), dtype=np.float64))

@@ -256,6 +256,10 @@ def test_the_command_prints_tables_and_json(predictor, tmp_path, command, refuse
     answer = command(*words, "--limit=2", "--quiet", "--compare", tmp_path / "other")
     assert answer.code == 0 and f"{tmp_path / 'model'} less others" in answer.out
     assert "is named twice" in refused(*words, "--compare", tmp_path / "model")
+    wide = dataclasses.replace(tracked(1)[0], actions=np.zeros((8, 4), np.float32))
+    write_episodes(tmp_path / "four" / "episodes.npz", [wide])
+    error = refused("evaluate", "--model_dir", tmp_path / "model", "--data_dir", tmp_path / "four", "--preprocess=none")
+    assert f"{tmp_path / 'model'}: the predictor does not fit: episode 0 of {tmp_path / 'four'} has action" in error
     assert "which predictor" in refused("evaluate", "--data_dir", tmp_path / "data")
     assert "on what" in refused("evaluate", "--model_dir", tmp_path / "model")
     assert "unknown preset 'push_fats'" in refused("evaluate", "--model_dir=push_fats", "--data_dir", tmp_path / "data")

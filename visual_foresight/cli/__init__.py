@@ -59,6 +59,8 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("formatter_class", HelpFormatter)
         super().__init__(*args, **kwargs)
+        # No option of ours begins with a digit, so "-1,0.5" and "-1e3" are values; argparse knows "-1" and "-0.5" only.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with code 2."""

@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,7 @@ def _evaluate_episodes(args: argparse.Namespace, predictors: Mapping[str, Any]) 
         max_frames=args.sequence_length,
     )
     episodes = list(itertools.islice(reading, args.limit))
+    _check_fit(args.data_dir, episodes, predictors)
     with tqdm(
         total=len(episodes), unit="episode", file=sys.stderr, disable=args.quiet or args.json, delay=QUIET_SECONDS
     ) as bar:
@@ -170,6 +171,18 @@ def _evaluate_episodes(args: argparse.Namespace, predictors: Mapping[str, Any]) 
             on_batch=lambda done: bar.update(done - bar.n),
         )
     return {"data": str(args.data_dir), "preprocess": preprocess, **report}
+
+
+def _check_fit(source: str, episodes: Sequence[Any], predictors: Mapping[str, Any]) -> None:
+    """Raises ValueError, naming predictor and data, where an episode is of another robot than a predictor."""
+    from visual_foresight.predictor.checkpoint import require_episode
+
+    for name, predictor in predictors.items():
+        for index, episode in enumerate(episodes):
+            try:
+                require_episode(predictor.config, predictor.metadata, episode, what=f"episode {index} of {source}")
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}; pass a predictor and --data_dir of one robot") from error
 
 
 def _evaluate_bank(args: argparse.Namespace, predictors: Mapping[str, Any], bank: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from visual_foresight.predictor import VideoPredictor
 
 HELP = "make pictures of predictions: beside the truth, and under one action scaled from small to large"
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SCALES = "0,0.25,0.5,0.75,1"
 UNUSUAL_DEVIATIONS = 4.0
 MOST_STEPS = 500
 MOST_EPISODES = 100
@@ -74,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
     length = predictor.config.context_frames + args.steps
     windows = find_windows(args, predictor, length)
     check_fit(windows, predictor, args.data_dir or f"{args.env}, recorded for want of --data_dir", args.preset)
+    if len(windows) < args.episodes:
+        found = counted(len(windows), "episode")
+        print(f"{args.data_dir} holds only {found} of at least {length} frames", file=sys.stderr)
     folder = Path(args.output)
     predicted = predict_windows(predictor, windows)
     files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
@@ -120,7 +123,6 @@ def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: 
             if longest - length + args.steps > 0
             else f"{args.data_dir}: no episode is longer than the predictor's context; the longest has {longest} frames"
         )
-    print(f"{args.data_dir} holds only {counted(len(windows), 'episode')} of at least {length} frames", file=sys.stderr)
     return windows
 
 
@@ -211,8 +213,8 @@ def warn_of_unusual(action: np.ndarray, predictor: "VideoPredictor") -> None:
     mean, deviation = np.asarray(known.action_mean), np.asarray(known.action_deviation)
     if (np.abs(action - mean) > UNUSUAL_DEVIATIONS * deviation).any():
         print(
-            f"--action {action.tolist()} is far from the actions of the training data, which are "
-            f"{np.round(mean, 3).tolist()} give or take {np.round(deviation, 3).tolist()}",
+            f"--action {_plain(action)} is far from the actions of the training data, which are {_plain(mean)} give or "
+            f"take {_plain(deviation)}",
             file=sys.stderr,
         )
 
@@ -302,6 +304,11 @@ def _numbers(text: str) -> tuple[float, ...]:
     if not np.isfinite(values).all():
         raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not finite")
     return values
+
+
+def _plain(numbers: np.ndarray) -> str:
+    """Numbers as they are typed: float32 holds 0.3 as 0.30000001192."""
+    return ",".join(f"{number:.4g}" for number in numbers)
 
 
 def _or_zeros(array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 import zlib
@@ -16,6 +17,9 @@ __all__ = ["LARGEST_SIDE", "PREPROCESSES", "RECORD_ERRORS", "Fault", "Format", "
 
 LARGEST_SIDE = 4096
 """Pixels; what is larger is a slip of the hand, and would take all memory."""
+
+_ADDRESSES = re.compile(r"\s*(?:@ 0x[0-9a-f]+|<[^<>]* at 0x[0-9a-f]+>)")
+"""Where ffmpeg and Pillow had something in memory, which is different at each run and helps nobody."""
 
 PREPROCESSES = ("seed", "antialias", "none")
 
@@ -95,7 +99,7 @@ class Fault:
     def __str__(self) -> str:
         """Return file, record and message in one line."""
         where = str(self.file) if self.record is None else f"{self.file}, record {self.record}"
-        return f"{where}: {self.message}"
+        return f"{where}: {_ADDRESSES.sub('', self.message)}"
 
 
 class Format(Protocol):
