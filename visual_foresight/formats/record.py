@@ -96,10 +96,14 @@ class Fault:
     record: int | None
     message: str
 
+    def __post_init__(self) -> None:
+        """Leave places in memory out of the message."""
+        object.__setattr__(self, "message", _ADDRESSES.sub("", self.message))
+
     def __str__(self) -> str:
         """Return file, record and message in one line."""
         where = str(self.file) if self.record is None else f"{self.file}, record {self.record}"
-        return f"{where}: {_ADDRESSES.sub('', self.message)}"
+        return f"{where}: {self.message}"
 
 
 class Format(Protocol):

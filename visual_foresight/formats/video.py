@@ -42,7 +42,7 @@ def iterate_video(path: Path) -> Iterator[np.ndarray]:
             errors.seek(0)
             message = " ".join(errors.read().decode(errors="replace").split())
             if finished or message:
-                raise ValueError(f"the video cannot be decoded: {message[-300:] or f'ffmpeg ended with {finished}'}")
+                raise ValueError(f"the video cannot be decoded: {message[:300] or f'ffmpeg ended with {finished}'}")
         finally:
             process.kill()
             process.wait()
