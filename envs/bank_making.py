@@ -10,6 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from visual_foresight.affordable import require_at_most
 from visual_foresight.bank import Bank
 from visual_foresight.envs.camera import PUSH_CAMERA
 from visual_foresight.envs.physics import Physics
@@ -34,6 +35,7 @@ _SEED_STREAM = 0xBA27  # keeps scenes, goals and sequences apart from every othe
 _FIRST_TASK = 7_000_000_000  # no data set and no task file begins here
 _FINEST_ACTION, _FINEST_PIXEL = 64, 128  # sequences and labels are rounded, so that the file stays small
 _HELD = 5
+_MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class BankSettings:
         for name, low in (("num_scenes", 1), ("num_sequences", 16), ("horizon", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} of a bank must be at least {low}, got {getattr(self, name)}")
+        for name in ("num_scenes", "num_sequences", "horizon"):
+            require_at_most(f"{name} of a bank", getattr(self, name), _MOST, "all is held in memory and in one file")
         if self.num_sequences % 16:
             raise ValueError(f"num_sequences of a bank must be a multiple of 16, got {self.num_sequences}")
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.affordable import require_at_most
 from visual_foresight.envs.collection_report import merge_counts, report_of
 from visual_foresight.envs.collection_size import check_room
 from visual_foresight.envs.policies import Policy, make_policy, parse_policy
@@ -30,7 +31,7 @@ from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
 from visual_foresight.video_files import write_text
-from visual_foresight.worker_processes import follow_parent, worker_pool
+from visual_foresight.worker_processes import MOST_WORKERS, follow_parent, worker_pool
 
 MANIFEST = "collection.json"
 MANIFEST_VERSION = 1
@@ -214,6 +215,7 @@ def collect_episodes(
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    require_at_most("workers", workers, MOST_WORKERS, "each has an environment of its own")
     check_room(directory, settings)
     manifest = _open_manifest(directory, settings, resume)
     manifest["shards"] = {

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from typing import Any
 
+MOST_WORKERS = 1024
+"""More processes than a machine has any use for; each has an environment or a model of its own."""
+
 
 @contextmanager
 def worker_pool(

@@ -137,6 +137,8 @@ def test_errors_of_input_are_one_line(made_up_verb, refused, kind):
         ("plan --tasks push-seen-v1 --split train", "--tasks push-seen-v1 has its own objects"),
         ("plan --method random zero --preset nothere", "random zero imagines nothing with a predictor, so --preset"),
         ("plan --simulator true --model_dir nothere", "with a predictor, so --model_dir would be ignored"),
+        ("plan --planner_seeds 2 --baseline_seeds 1", "but 'learned' runs, so --baseline_seeds would be ignored"),
+        ("train --bank push-novel-v1", "--select=psnr looks at no bank, so --bank"),
         ("demo --simulator true --preset nothere", "with a predictor, so --preset would be ignored"),
         ("evaluate --make_bank a.npz --model_dir push_fast --bank=b", "so --model_dir and --bank would be ignored"),
         ("evaluate --model_dir push_fast --bank push-seen-v1 --split novel", "so --split would be ignored"),

@@ -14,6 +14,7 @@ from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
 from visual_foresight.cli import QUIET_SECONDS, control
 from visual_foresight.cli.unread import MODEL, refuse_all_but, refuse_unread
 from visual_foresight.wording import did_you_mean
+from visual_foresight.worker_processes import MOST_WORKERS
 
 if TYPE_CHECKING:
     from visual_foresight.benchmark.journal import Journal
@@ -104,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
     require_at_most("tasks x shifts x methods x seeds", total, MOST_RUNS, "days of work, and one file of results")
     if args.simulator == "true" and "true" not in methods:
         raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
+    if methods == ["learned"]:
+        refuse_unread(args, ("baseline_seeds",), "no method but 'learned' runs")
     if "learned" not in methods:
         refuse_unread(args, MODEL, f"--method {' '.join(methods)} imagines nothing with a predictor")
     control.check_gradients(settings, methods)
@@ -173,6 +176,7 @@ def check_counts(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
+    require_at_most("--workers", args.workers, MOST_WORKERS, "each has a model of its own")
     if (args.baseline_seeds or 1) > args.planner_seeds:
         raise ValueError(
             f"--baseline_seeds {args.baseline_seeds} must not be above --planner_seeds {args.planner_seeds}: other "

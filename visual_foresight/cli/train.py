@@ -8,6 +8,7 @@ import json
 import sys
 from typing import Any
 
+from visual_foresight.cli.unread import refuse_unread
 from visual_foresight.train.config import CHOICES, GROUPS, TrainingConfig
 
 HELP = "train a predictor on recorded episodes"
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
     config = config_from_arguments(args)
+    if config.select != "regret":
+        refuse_unread(args, ("bank",), f"--select={config.select} looks at no bank")
     from visual_foresight.train import fit
 
     result = fit(config, show_progress=not args.quiet)
