@@ -56,7 +56,7 @@ def test_a_collection_that_cannot_fit_is_not_begun(small_machine, tmp_path, chan
         ("plan --steps 100000000", "--steps must be at most 100,000"),
         ("demo --horizon 100000000", "--horizon must be at most 1,000"),
         ("demo --episodes 100000000", "--episodes must be at most 100,000"),
-        ("plan --planner_seeds 1000000000", "tasks x shifts x methods x seeds must be at most 1,000,000"),
+        ("plan --planner_seeds 1000000000", "tasks x shifts x methods x --planner_seeds must be at most 1,000,000"),
         ("plan --workers 100000", "--workers must be at most 1,024"),
         ("collect --output out --episodes 5 --workers 100000", "workers must be at most 1,024"),
         ("evaluate --make_bank a.npz --bank_scenes 1000000", "num_scenes of a bank must be at most 10,000"),

@@ -76,6 +76,13 @@ def test_numbers_are_said_as_they_are_typed(command, tmp_path, tiny_predictor, d
     assert "(default: 0,0.25,0.5,0.75,1)" in " ".join(command("predict", "--help").out.split())
 
 
+def test_an_absurd_action_is_refused_before_anything_is_written(refused, tmp_path, tiny_predictor, data):
+    words = ("--data_dir", data, "--steps=2", "--action=1,0.3", "--scales=1,1e30", "--output", tmp_path / "out")
+    error = refused("predict", "--preset", tiny_predictor, *words)
+    assert "--action times --scales contain 1e+30, beyond 1e+12" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_without_actions_are_refused_in_one_line(refused, tiny_predictor, tmp_path):
     """Although there are fewer episodes than are shown by default, of which another line spoke."""
     vf.write_episodes(tmp_path / "images.npz", [vf.Episode(np.zeros((6, 64, 64, 3), np.uint8))])

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     methods = list(dict.fromkeys(args.method or [args.simulator]))
     seeds = chosen_seeds(args, methods)
     total = count * len(shifts) * sum(map(len, seeds.values()))
-    require_at_most("tasks x shifts x methods x seeds", total, MOST_RUNS, "days of work, and one file of results")
+    require_at_most("tasks x shifts x methods x --planner_seeds", total, MOST_RUNS, "days of work, one file of results")
     if args.simulator == "true" and "true" not in methods:
         raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
     if methods == ["learned"]:

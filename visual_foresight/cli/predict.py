@@ -13,6 +13,7 @@ from visual_foresight import pictures
 from visual_foresight.affordable import require_at_most
 from visual_foresight.cli.control import DEFAULT_ENVIRONMENT, DEFAULT_PRESET
 from visual_foresight.cli.unread import refuse_unread
+from visual_foresight.given_arrays import check_magnitude
 from visual_foresight.wording import counted
 
 if TYPE_CHECKING:
@@ -74,16 +75,17 @@ def run(args: argparse.Namespace) -> int:
     length = predictor.config.context_frames + args.steps
     windows = find_windows(args, predictor, length)
     check_fit(windows, predictor, args.data_dir or f"{args.env}, recorded for want of --data_dir", args.preset)
+    folder = Path(args.output)
+    action = chosen_action(windows[0], predictor, args.action)
+    actions = scaled_actions(action, args.scales, args.steps)
+    check_magnitude("--action times --scales", actions)
     if len(windows) < args.episodes:
         found = counted(len(windows), "episode")
         print(f"{args.data_dir} holds only {found} of at least {length} frames", file=sys.stderr)
-    folder = Path(args.output)
-    predicted = predict_windows(predictor, windows)
-    files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
-    action = chosen_action(windows[0], predictor, args.action)
     if args.action is not None:
         warn_of_unusual(action, predictor)
-    actions = scaled_actions(action, args.scales, args.steps)
+    predicted = predict_windows(predictor, windows)
+    files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
     frames = roll_out_scaled(predictor, windows[0], actions)
     files += save_movie(folder, "scaled_action", scaled_side_by_side(frames, args.scales, action))
     errors = measure(windows, predicted, predictor.config.context_frames)
