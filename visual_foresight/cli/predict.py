@@ -54,19 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write both animations as GIF, MP4 and a still, and print the error beside that of the copied frame."""
-    for name in ("episodes", "steps"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
-    require_at_most("--steps", args.steps, MOST_STEPS, "a picture each")
-    require_at_most("--episodes", args.episodes, MOST_EPISODES, "a column of the picture each")
-    if args.seed < 0:
-        raise ValueError(f"--seed must not be negative, got {args.seed}")
-    if args.data_dir is not None and not Path(args.data_dir).exists():
-        raise FileNotFoundError(f"--data_dir {args.data_dir} does not exist")
-    if args.data_dir is None:
-        refuse_unread(args, ("format",), "--format is that of data, and without --data_dir episodes are recorded")
-    else:
-        refuse_unread(args, ("split", "env"), f"--data_dir {args.data_dir} names data, and nothing is recorded")
+    check_options(args)
     from visual_foresight.predictor import VideoPredictor
     from visual_foresight.video_files import check_output_folder
 
@@ -95,6 +83,28 @@ def run(args: argparse.Namespace) -> int:
         print(table(errors))
         print("wrote " + ", ".join(files))
     return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse what cannot be, before anything heavy is loaded.
+
+    Raises:
+        ValueError: names the option, its value and what it may be.
+        FileNotFoundError: the data are not there.
+    """
+    for name in ("episodes", "steps"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    require_at_most("--steps", args.steps, MOST_STEPS, "a picture each")
+    require_at_most("--episodes", args.episodes, MOST_EPISODES, "a column of the picture each")
+    if args.seed < 0:
+        raise ValueError(f"--seed must not be negative, got {args.seed}")
+    if args.data_dir is not None and not Path(args.data_dir).exists():
+        raise FileNotFoundError(f"--data_dir {args.data_dir} does not exist")
+    if args.data_dir is None:
+        refuse_unread(args, ("format",), "--format is that of data, and without --data_dir episodes are recorded")
+    else:
+        refuse_unread(args, ("split", "env"), f"--data_dir {args.data_dir} names data, and nothing is recorded")
 
 
 def find_windows(args: argparse.Namespace, predictor: "VideoPredictor", length: int) -> list["Episode"]:
