@@ -99,22 +99,10 @@ def run(args: argparse.Namespace) -> int:
     check_environment(args.env)
     shifts = chosen_shifts(args.shift)
     tasks, count = chosen_tasks(args)
-    methods = list(dict.fromkeys(args.method or [args.simulator]))
+    methods = chosen_methods(args, settings)
     seeds = chosen_seeds(args, methods)
     total = count * len(shifts) * sum(map(len, seeds.values()))
     require_at_most("tasks x shifts x methods x --planner_seeds", total, MOST_RUNS, "days of work, one file of results")
-    if args.simulator == "true" and "true" not in methods:
-        raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
-    if methods == ["learned"]:
-        refuse_unread(args, ("baseline_seeds",), "no method but 'learned' runs")
-    if "learned" not in methods:
-        refuse_unread(args, MODEL, f"--method {' '.join(methods)} imagines nothing with a predictor")
-    control.check_gradients(settings, methods)
-    if args.calibrate and not set(methods) & set(PLANNING_METHODS):
-        raise ValueError(
-            f"--calibrate compares costs of plans, and {', '.join(methods)} has none: add one of "
-            f"{', '.join(PLANNING_METHODS)} to --method"
-        )
     from visual_foresight.video_files import check_output_folder
 
     check_output_folder(args.output)
@@ -182,6 +170,28 @@ def check_counts(args: argparse.Namespace) -> None:
             f"--baseline_seeds {args.baseline_seeds} must not be above --planner_seeds {args.planner_seeds}: other "
             "methods run with the first seeds of 'learned'"
         )
+
+
+def chosen_methods(args: argparse.Namespace, settings: control.ControlSettings) -> list[str]:
+    """Return the methods to run, each once.
+
+    Raises:
+        ValueError: other options contradict them, or would be read by none of them.
+    """
+    methods = list(dict.fromkeys(args.method or [args.simulator]))
+    if args.simulator == "true" and "true" not in methods:
+        raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
+    if methods == ["learned"]:
+        refuse_unread(args, ("baseline_seeds",), "no method but 'learned' runs")
+    if "learned" not in methods:
+        refuse_unread(args, MODEL, f"--method {' '.join(methods)} imagines nothing with a predictor")
+    control.check_gradients(settings, methods)
+    if args.calibrate and not set(methods) & set(PLANNING_METHODS):
+        raise ValueError(
+            f"--calibrate compares costs of plans, and {', '.join(methods)} has none: add one of "
+            f"{', '.join(PLANNING_METHODS)} to --method"
+        )
+    return methods
 
 
 def chosen_seeds(args: argparse.Namespace, methods: Sequence[str]) -> dict[str, range]:
