@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +23,7 @@ from visual_foresight.envs.scene import (
     check_split,
     sample_scene,
 )
+from visual_foresight.video_files import write_text
 from visual_foresight.wording import did_you_mean
 
 TASK_SET_VERSION = 1
@@ -230,12 +230,7 @@ class TaskSet:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the set as JSON, complete or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**self._content(), "sha256": self.sha256}, indent=1) + "\n"
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as file:
-            file.write(text)
-        os.replace(file.name, path)
+        write_text(path, json.dumps({**self._content(), "sha256": self.sha256}, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> TaskSet:

@@ -1,7 +1,9 @@
 """Files of pictures come out complete, readable and as they went in, or not at all."""
 
 import base64
+import errno
 import io
+import os
 import subprocess
 
 import numpy as np
@@ -98,6 +100,40 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
         raise RuntimeError("half way")
     assert path.read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, no_room):
+    """Text, picture and moving picture: no part of the new one stands there, under no name."""
+    noise = list(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
+    writers = {
+        "report.html": lambda path: video_files.write_text(path, "long " * 1000),
+        "picture.png": lambda path: video_files.write_png(path, noise[0]),
+        "movie.gif": lambda path: video_files.write_gif(path, noise),
+    }
+    for name, write in writers.items():
+        (tmp_path / name).write_text("before")
+        with pytest.raises(OSError) as raised, no_room(1000):
+            write(tmp_path / name)
+        assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(tmp_path / name))
+        assert (tmp_path / name).read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(writers)
+
+
+def test_a_film_that_ffmpeg_could_not_finish_is_none(tmp_path, monkeypatch):
+    """What it says of a full disk is raised as Python raises it, and the half of the film is removed."""
+    program = tmp_path / "ffmpeg"
+    program.write_text('#!/bin/sh\nfor last; do :; done\ncat | head -c 9 > $last\necho "$SAYS" >&2\nexit 228\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(video_files, "require_ffmpeg", lambda: str(program))
+    path = tmp_path / "films" / "ramp.mp4"
+    monkeypatch.setenv("SAYS", f"Error muxing a packet: {os.strerror(errno.ENOSPC)}")
+    with pytest.raises(OSError) as raised:
+        video_files.write_mp4(path, ramp())
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(path))
+    monkeypatch.setenv("SAYS", "no such encoder")
+    with pytest.raises(OSError, match=r"ramp.mp4: ffmpeg cannot write the film: no such encoder"):
+        video_files.write_mp4(path, ramp())
+    assert not list(path.parent.iterdir())
 
 
 def test_missing_ffmpeg_is_an_import_error_with_the_way_out(tmp_path, monkeypatch):

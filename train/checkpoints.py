@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.predictor.checkpoint import WEIGHTS_FILE, read_description, sha256_of
+from visual_foresight.output_files import naming_file
 from visual_foresight.train.config import TrainingConfig
 
 FORMAT_VERSION = 1
@@ -107,15 +109,11 @@ class CheckpointFolder:
         """Writes a checkpoint, points `last` (and `best`) to it, and removes those that are no longer kept.
 
         Raises:
-            OSError: the disk is full or not writable; earlier checkpoints are untouched.
+            OSError: the disk is full or not writable; names the file, and earlier checkpoints are untouched.
         """
         final = self.directory / f"iteration_{state.iteration:08d}"
         if not final.exists():
-            temporary = self.directory / f"{_PARTIAL}{os.getpid()}-{state.iteration}"
-            predictor.save(temporary)
-            _write_state(temporary, state)
-            _synchronise(temporary)
-            os.rename(temporary, final)
+            self._write(final, predictor, state)
         else:  # the same iteration again: only what the run knows about itself can have changed
             _write_state(final, state)
         self._point(LAST, final)
@@ -124,11 +122,24 @@ class CheckpointFolder:
         self._prune()
         return final
 
+    def _write(self, final: Path, predictor: Any, state: TrainingState) -> None:
+        temporary = self.directory / f"{_PARTIAL}{os.getpid()}-{state.iteration}"
+        try:
+            with naming_file(final, temporary):
+                predictor.save(temporary)
+                _write_state(temporary, state)
+                _synchronise(temporary)
+                os.rename(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)  # it may be what fills the disk
+            raise
+
     def _point(self, name: str, target: Path) -> None:
         temporary = self.directory / f"{_PARTIAL}{os.getpid()}-{name}"
         temporary.unlink(missing_ok=True)
-        temporary.symlink_to(target.name)
-        os.replace(temporary, self.directory / name)
+        with naming_file(self.directory / name):
+            temporary.symlink_to(target.name)
+            os.replace(temporary, self.directory / name)
 
     def _prune(self) -> None:
         pointed = {self.path(LAST), self.path(BEST)}
@@ -215,23 +226,30 @@ def optimizer_arrays(optimizer: Any) -> list[np.ndarray]:
 
 
 def _write_state(folder: Path, state: TrainingState) -> None:
-    temporary = folder / f".{_STATE_ARRAYS}"
-    with open(temporary, "wb") as file:
-        arrays: dict[str, Any] = {f"optimizer_{index}": array for index, array in enumerate(state.optimizer)}
-        np.savez(file, **arrays)
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    os.replace(temporary, folder / _STATE_ARRAYS)
+    arrays: dict[str, Any] = {f"optimizer_{index}": array for index, array in enumerate(state.optimizer)}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    content = buffer.getvalue()
     notes = {
         "format_version": FORMAT_VERSION,
         "iteration": state.iteration,
         "config": json.loads(state.config.to_json()),
         "fingerprint": state.fingerprint,
         "progress": state.progress,
-        "sha256": digest,
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    temporary = folder / f".{_STATE_JSON}"
-    temporary.write_text(json.dumps(notes, indent=2))
-    os.replace(temporary, folder / _STATE_JSON)
+    files = {folder / _STATE_ARRAYS: content, folder / _STATE_JSON: json.dumps(notes, indent=2).encode()}
+    temporaries = [path.with_name(f".{path.name}") for path in files]
+    try:
+        # Both are on the disk before the first takes its place: one of another moment would not fit the other.
+        for temporary, (path, each) in zip(temporaries, files.items(), strict=True):
+            with naming_file(path):
+                temporary.write_bytes(each)
+        for temporary, path in zip(temporaries, files, strict=True):
+            os.replace(temporary, path)
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:
@@ -246,6 +264,7 @@ def _synchronise(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            with naming_file(path):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)

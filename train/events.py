@@ -14,7 +14,8 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+
+from visual_foresight.output_files import append_whole
 
 _CASTAGNOLI = 0x82F63B78
 _START = 1  # SessionLog.SessionStatus.START: TensorBoard forgets what an earlier, longer run wrote after this step
@@ -29,14 +30,16 @@ class EventWriter:
     """
 
     def __init__(self, directory: str | Path, start_iteration: int = 0) -> None:
-        """Opens a new event file."""
+        """Names a new event file, and begins it."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file: BinaryIO = open(folder / name, "ab")
+        self._path = folder / name
+        self._pending: list[bytes] = []
         self._write(_bytes_field(3, b"brain.Event:2"))
         if start_iteration:
             self._write(_int_field(2, start_iteration) + _bytes_field(7, _int_field(1, _START)))
+        self.flush()
 
     def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
         """Writes one value per tag."""
@@ -52,17 +55,19 @@ class EventWriter:
         self._write(_int_field(2, iteration) + _bytes_field(5, _bytes_field(1, value)))
 
     def flush(self) -> None:
-        """Hands everything written so far to the operating system."""
-        self._file.flush()
+        """Writes all events so far, or none of them where the disk is full."""
+        pending, self._pending = b"".join(self._pending), []
+        append_whole(self._path, pending)
 
     def close(self) -> None:
-        """Closes the file; closing twice does nothing."""
-        self._file.close()
+        """Writes what is left; closing twice does nothing."""
+        if self._pending:
+            self.flush()
 
     def _write(self, event: bytes) -> None:
         event = struct.pack("<Bd", 1 << 3 | 1, time.time()) + event
         length = struct.pack("<Q", len(event))
-        self._file.write(
+        self._pending.append(
             length + struct.pack("<I", _masked_crc(length)) + event + struct.pack("<I", _masked_crc(event))
         )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from visual_foresight import pictures, video_files
 from visual_foresight.frames import to_uint8
+from visual_foresight.output_files import append_whole
 from visual_foresight.train.events import EventWriter
 
 COLUMNS = (
@@ -73,25 +75,21 @@ class CsvLog:
     """
 
     def __init__(self, path: Path, iteration: int = 0) -> None:
-        """Opens the file for appending, after cutting it back to `iteration`."""
+        """Makes the file, or cuts it back to `iteration`."""
         rows = _rows_until(path, iteration) if iteration else []
-        with video_files.complete_or_absent(path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        self._file = open(path, "a", newline="")
-        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._path = path
+        video_files.write_bytes(path, _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]))
 
     def row(self, values: Mapping[str, float]) -> None:
-        """Appends one row."""
-        self._writer.writerow(
-            {name: f"{value:.7g}" if isinstance(value, float) else value for name, value in values.items()}
-        )
-        self._file.flush()
+        """Appends one row, or nothing where the disk is full."""
+        shown = {name: f"{value:.7g}" if isinstance(value, float) else value for name, value in values.items()}
+        append_whole(self._path, _lines([shown]))
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, COLUMNS).writerows(rows)
+    return text.getvalue().encode()
 
 
 def _rows_until(path: Path, iteration: int) -> list[dict[str, str]]:
@@ -167,6 +165,5 @@ class RunRecords:
         return path
 
     def close(self) -> None:
-        """Closes the files."""
-        self._csv.close()
+        """Writes what is left to write."""
         self._events.close()

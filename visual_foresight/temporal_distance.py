@@ -22,8 +22,8 @@ from keras import layers, ops
 from visual_foresight.backend import compile_function, device_kind
 from visual_foresight.episode import Episode
 from visual_foresight.frames import check_floats, to_float, to_uint8
-from visual_foresight.predictor.checkpoint import sha256_of
-from visual_foresight.video_files import complete_or_absent, write_text
+from visual_foresight.predictor.checkpoint import sha256_of, weights_bytes
+from visual_foresight.video_files import write_bytes, write_text
 
 __all__ = ["TemporalDistanceNetwork", "train_temporal_distance"]
 
@@ -118,11 +118,7 @@ class TemporalDistanceNetwork(keras.Model):
     def save(self, directory: str | Path) -> None:  # type: ignore[override]
         """Write ``config.json`` and ``model.weights.h5`` into a directory: numbers and plain facts, nothing to run."""
         directory = Path(directory)
-        with complete_or_absent(directory / _WEIGHTS_FILE) as temporary:
-            # Keras insists on the ending of the name, which the temporary one keeps only in part.
-            named = temporary.with_name(f".{temporary.stem}-partial.weights.h5")
-            self.save_weights(named)
-            named.replace(temporary)
+        write_bytes(directory / _WEIGHTS_FILE, weights_bytes(self))
         description = {
             "format": _FORMAT,
             "image_size": list(self.image_size),

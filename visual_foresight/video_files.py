@@ -1,9 +1,11 @@
 """Writing pictures and moving pictures: PNG, GIF and MP4, complete or not at all."""
 
 import base64
+import errno
 import io
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from visual_foresight.output_files import naming_file
 from visual_foresight.pictures import checked_image
 
 _NUM_EXACT_COLORS = 64
@@ -19,14 +22,18 @@ _NUM_EXACT_COLORS = 64
 
 @contextmanager
 def complete_or_absent(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary name in the folder of `path`; it takes its place when the block ends without an error."""
+    """Give a temporary name in the folder of `path`; it takes its place when the block ends without an error.
+
+    Errors of the operating system name `path`.
+    """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, because writers choose the format by it.
     temporary = final.with_name(f".{final.stem}-{os.getpid()}{final.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, final)
+        with naming_file(final, temporary):
+            yield temporary
+            os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -90,6 +97,13 @@ def replace_folder(temporary: Path, folder: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
+    """Write a file and return its path."""
+    with complete_or_absent(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
 def write_text(path: str | os.PathLike, text: str) -> Path:
     """Write a text file (UTF-8) and return its path."""
     with complete_or_absent(path) as temporary:
@@ -99,10 +113,9 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> Path:
     """Write one picture [H, W, 3] uint8 as PNG and return its path."""
-    image = checked_image(image)
-    with complete_or_absent(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
-    return Path(path)
+    buffer = io.BytesIO()  # Pillow writes past Python, and says nothing of use when a disk is full
+    Image.fromarray(checked_image(image)).save(buffer, format="PNG")
+    return write_bytes(path, buffer.getvalue())
 
 
 def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_per_second: float = 10.0) -> Path:
@@ -115,11 +128,11 @@ def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_p
     images = _with_one_palette(frames)
     # GIF counts in hundredths of a second, and players slow down anything below two of them.
     duration = max(20, round(100 / frames_per_second) * 10)
-    with complete_or_absent(path) as temporary:
-        images[0].save(
-            temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
-        )
-    return Path(path)
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
+    )
+    return write_bytes(path, buffer.getvalue())
 
 
 def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_per_second: float = 10.0) -> Path:
@@ -132,24 +145,26 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_p
         ImportError: when imageio-ffmpeg, or the ffmpeg program it carries, is missing.
     """
     frames = _checked_movie(path, frames, frames_per_second)
-    import imageio.v2 as imageio
-
-    require_ffmpeg()
+    even = [_even(frame) for frame in frames]
+    size = f"{even[0].shape[1]}x{even[0].shape[0]}"
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{frames_per_second:.6g}", "-i", "-"]
+    wanted = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18", "-movflags", "+faststart"]
+    ffmpeg = require_ffmpeg()
     with complete_or_absent(path) as temporary:
-        with imageio.get_writer(
-            temporary,
-            format="FFMPEG",
-            fps=frames_per_second,
-            codec="libx264",
-            pixelformat="yuv420p",
-            macro_block_size=2,
-            quality=None,
-            output_params=["-crf", "18", "-movflags", "+faststart"],
-            ffmpeg_log_level="error",
-        ) as writer:
-            for frame in frames:
-                writer.append_data(_even(frame))  # type: ignore[attr-defined]  # imageio types its base class only
+        # Not by imageio's writer, which takes half a film for a whole one when the disk was full at its end.
+        command = [ffmpeg, "-v", "error", "-y", *given, *wanted, "-f", "mp4", os.fspath(temporary)]
+        done = subprocess.run(command, input=b"".join(frame.tobytes() for frame in even), capture_output=True)
+        if done.returncode:
+            raise _ffmpeg_error(path, done.stderr.decode("utf-8", "replace"))
     return Path(path)
+
+
+def _ffmpeg_error(path: str | os.PathLike, said: str) -> OSError:
+    """What kept ffmpeg from writing: the operating system's error where it names one that writing can meet."""
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(code) in said:
+            return OSError(code, os.strerror(code), os.fspath(path))
+    return OSError(f"{path}: ffmpeg cannot write the film: {' '.join(said.split()) or 'it says nothing more'}")
 
 
 def require_ffmpeg() -> str:

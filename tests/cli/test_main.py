@@ -1,7 +1,11 @@
 """The command line as a whole: help, version, spelling, errors in one line, exit codes."""
 
 import argparse
+import errno
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -157,6 +161,29 @@ def test_options_that_nothing_would_read_are_refused(refused, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert message in refused(*words.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_with_the_way_on(made_up_verb, refused, monkeypatch):
+    """It names the file, and how the run goes on where it can."""
+
+    def fail(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/last")
+
+    made_up_verb(fail)
+    said = "runs/last cannot be written: No space left on device; make room there, "
+    assert said + "or choose another path" in refused("made-up")
+    monkeypatch.setitem(cli._WITH_ROOM, "made-up", "then go on")
+    assert said + "then go on, or choose another path" in refused("made-up")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_output_that_cannot_be_printed_is_one_line():
+    """Python alone would end with a traceback."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "visual_foresight", "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "the output cannot be written: No space left on device" in done.stderr
 
 
 class ResourceExhaustedError(Exception):

@@ -159,6 +159,14 @@ def test_convert_of_damaged_data_writes_all_or_nothing(command, refused, damaged
     assert answer.code == 0 and "wrote 2 episodes" in answer.out and "skipped 1 damaged records:" in answer.out
 
 
+def test_convert_onto_a_full_disk_names_the_file_that_was_asked_for(refused, npz_folder, tmp_path, no_room):
+    """Not the hidden one beside it; nothing is left."""
+    with no_room(500):
+        message = refused("data", "convert", npz_folder, tmp_path / "out", "--to=npz")
+    assert f"{tmp_path}/out/episodes-00000.npz cannot be written: File too large; make room there, or" in message
+    assert not list(tmp_path.glob("*out*"))
+
+
 def test_convert_does_not_replace_unasked(command, refused, npz_folder, tmp_path):
     """An existing destination stays, unless --overwrite."""
     destination = tmp_path / "out.npz"

@@ -1,5 +1,6 @@
 """The npz format: round trips, plain archives, damage."""
 
+import errno
 import json
 
 import numpy as np
@@ -21,6 +22,18 @@ def test_a_name_that_tells_no_format_is_refused(tmp_path):
         write_episodes(tmp_path / "episodes.txt", [episode])
     assert not list(tmp_path.iterdir())
     assert write_episodes(tmp_path / "episodes.txt", [episode], format="npz") == 1
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.tfrecord"])
+@pytest.mark.parametrize("encoding", [None, "raw"])
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, no_room, make_episode, name, encoding):
+    """Also where TensorFlow writes, which calls it a lack of resources as if memory had run out."""
+    write_episodes(tmp_path / name, [make_episode(1)])
+    with pytest.raises(OSError) as raised, no_room(2000):
+        write_episodes(tmp_path / name, [make_episode(seed, size=(32, 32)) for seed in range(9)], encoding=encoding)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(list(read_episodes(tmp_path / name))) == 1
 
 
 @st.composite

@@ -124,6 +124,15 @@ def test_failed_save_leaves_the_old_predictor(saved, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
+def test_a_full_disk_leaves_the_old_predictor(saved, tmp_path, no_room):
+    """The error names the file, for HDF5 itself is never asked to write; and nothing else stays."""
+    with pytest.raises(OSError) as raised, no_room(1000):
+        make_predictor("fast").save(saved)
+    assert raised.value.filename == str(saved / "model.weights.h5")
+    assert VideoPredictor.load(saved).config.backbone == "seed"
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
 def test_missing_files_are_named(saved, tmp_path):
     """No directory, no config, no weights."""
     with pytest.raises(FileNotFoundError, match="nowhere is no directory"):

@@ -1,5 +1,6 @@
 """What surrounds the gradient steps: checkpoints, log, stopping on numbers that are not finite, and the command."""
 
+import dataclasses
 import json
 import sys
 from dataclasses import replace
@@ -87,6 +88,24 @@ def test_a_failed_save_leaves_the_last_checkpoint(tmp_path):
         folder.save(Full(), state_at(20), best=True)
     assert folder.iterations() == [10] and folder.path("last").name == "iteration_00000010"
     assert folder.path("best") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["iteration_00000010", "last"]
+
+
+def test_a_full_disk_is_named_and_costs_no_checkpoint(tmp_path, no_room):
+    """Neither the ones before nor the one that is written again, and what was begun makes room again."""
+    folder = make_folder(tmp_path, [10])
+    for iteration in (10, 20):
+        with pytest.raises(OSError) as raised, no_room(100):
+            folder.save(_Predictor(), state_at(iteration), best=False)
+        assert raised.value.filename == str(tmp_path / f"iteration_{iteration:08d}" / "training_state.npz")
+    state = dataclasses.replace(state_at(10), progress={"best_value": 2.0, "words": "long " * 1000})
+    with pytest.raises(OSError, match=r"training_state.json"), no_room(3000):
+        folder.save(_Predictor(), state, best=False)
+    assert read_state(folder.path("last")).progress == {"best_value": 1.5}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["iteration_00000010", "last"]
+    assert len(list((tmp_path / "iteration_00000010").iterdir())) == 3
+    folder.save(_Predictor(), state_at(20), best=False)
+    assert folder.iterations() == [10, 20]
 
 
 @pytest.mark.parametrize(
@@ -124,16 +143,26 @@ def test_a_continued_log_drops_what_will_be_written_again(tmp_path):
     log = records.CsvLog(path)
     for iteration in (20, 40, 60):
         log.row({"iteration": iteration, "train_loss": iteration / 7})
-    log.close()
     with open(path, "a") as file:
         file.write("80,0.1,")  # a kill in the middle of a row
     log = records.CsvLog(path, iteration=40)
     log.row({"iteration": 60, "train_loss": 0.5, "val_psnr": 30.0})
-    log.close()
     rows = records.read_log(path)
     assert [row["iteration"] for row in rows] == [20, 40, 60]
     assert rows[0]["train_loss"] == pytest.approx(20 / 7, rel=1e-6)
     assert rows[2] == {"iteration": 60, "train_loss": 0.5, "val_psnr": 30.0}
+
+
+def test_a_row_that_finds_no_room_is_named_and_absent(tmp_path, no_room):
+    """In the log and in the events; closing says nothing more."""
+    writer = records.RunRecords(tmp_path, tmp_path / "events", 0)
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"log.csv"), no_room(100):
+            writer.figures(20, {"train_loss": 0.5}, {"train_loss": 0.5})
+    with pytest.raises(OSError, match=r"tfevents"), no_room(1000):
+        writer.figures(20, {"train_loss": 0.5}, {f"loss_{index}": 0.5 for index in range(100)})
+    writer.close()
+    assert [row["iteration"] for row in records.read_log(tmp_path / "log.csv")] == [20]
 
 
 def test_the_video_shows_truth_above_prediction():

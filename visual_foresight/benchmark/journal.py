@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from visual_foresight.benchmark.rows import row_key, unusable_entry
+from visual_foresight.output_files import append_whole
 
 JOURNAL_VERSION = 1
 
@@ -97,12 +98,7 @@ class Journal:
             self.path.parent.rmdir()
 
     def _append(self, line: dict[str, Any]) -> None:
-        data = (json.dumps(line) + "\n").encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
+        append_whole(self.path, (json.dumps(line) + "\n").encode())
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():

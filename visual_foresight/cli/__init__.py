@@ -6,6 +6,7 @@ Each verb is a module of this package with `HELP` (one line), `add_arguments(par
 
 import argparse
 import difflib
+import errno
 import importlib
 import os
 import re
@@ -37,6 +38,11 @@ _GOES_ON = {
     "collect": "the same command with --resume goes on",
     "train": "a checkpoint was written if training had begun; the same command with --resume goes on",
     "plan": "the same command goes on",
+}
+_WITH_ROOM = {
+    "collect": "then go on with --resume",
+    "train": "then go on with --resume from the last checkpoint",
+    "plan": "then give the same command again",
 }
 EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -82,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # here a full disk under the output is one line; at the end of the process it is a traceback
+        return code
     except SystemExit as stop:  # argparse leaves this way after --help and after a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_WRONG_INPUT
     except KeyboardInterrupt:
@@ -90,8 +98,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: interrupted" + (f"; {goes_on}" if goes_on else ""), file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader went away, as in `visual-foresight --help | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return EXIT_OK
+    except OSError as error:  # of printing: those of a verb were answered
+        _forget_output()
+        return _fail(PROGRAM, _message(error, ""))
+
+
+def _forget_output() -> None:
+    """Let what cannot be printed any more go nowhere, or the end of the process would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def verb_module(verb: str) -> ModuleType:
@@ -147,7 +163,7 @@ def _dispatch(words: list[str]) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
             raise
-        return _fail(f"{PROGRAM} {verb}", _message(error))
+        return _fail(f"{PROGRAM} {verb}", _message(error, _WITH_ROOM.get(verb, "")))
     except Exception as error:
         if os.environ.get("VISUAL_FORESIGHT_TRACEBACK") or not _is_out_of_memory(error):
             raise
@@ -161,7 +177,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or named
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, with_room: str) -> str:
     """What went wrong, in words: the operating system's own are of little help for a folder that cannot be made."""
     name = getattr(error, "filename", None)
     if isinstance(error, FileExistsError | NotADirectoryError) and error.errno and name:
@@ -170,6 +186,9 @@ def _message(error: Exception) -> str:
         return f"{name} cannot be written or read: permission denied; choose another path, or change its rights"
     if isinstance(error, FileNotFoundError) and error.errno and name:
         return f"{name} is not there, and if it is an output it cannot be made: choose another path"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = ", ".join(part for part in ("make room there", with_room) if part)
+        return f"{name or 'the output'} cannot be written: {error.strerror}; {advice}, or choose another path"
     if isinstance(error, OSError) and error.errno and name:
         return f"{name} cannot be written or read: {error.strerror}; choose another path"
     return str(error) or type(error).__name__

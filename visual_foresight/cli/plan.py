@@ -345,8 +345,9 @@ def run_missing(work: "Work", jobs: Sequence["Job"], journal: "Journal", args: a
         for row in run_jobs(work, missing, workers=args.workers):
             journal.add(row)
             count_success(successes, row)
+            told = ", ".join(f"{name} {won} of {all_}" for name, (won, all_) in successes.items())
+            bar.set_postfix_str(told, refresh=False)  # else it is drawn too early to be ended with its line
             bar.update()
-            bar.set_postfix_str(", ".join(f"{name} {won} of {all_}" for name, (won, all_) in successes.items()))
 
 
 def count_success(successes: dict[str, list[int]], row: Mapping[str, Any]) -> None:

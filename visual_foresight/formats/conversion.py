@@ -13,6 +13,7 @@ from typing import Any
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, ShardWriter, find_shards, read_shard, writable_format
+from visual_foresight.output_files import naming_file
 from visual_foresight.video_files import replace_folder
 from visual_foresight.wording import some_of
 
@@ -139,22 +140,31 @@ def _write_folder(
     source: PathLike,
 ) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent))
+    with naming_file(destination):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent))
     try:
-        names: list[str] = []
-        following = next(episodes, None)
-        while following is not None:
-            names.append(f"episodes-{len(names):05d}{suffix}")
-            with ShardWriter(temporary / names[-1], **writing) as shard:
-                while following is not None and shard.num_episodes < episodes_per_file:
-                    shard.add(following)
-                    following = next(episodes, None)
-        _require_some(report, source)
-        temporary.chmod(0o755)
-        replace_folder(temporary, destination)
+        with naming_file(destination, temporary):
+            names = _write_shards(temporary, episodes, writing, suffix, episodes_per_file)
+            _require_some(report, source)
+            temporary.chmod(0o755)
+            replace_folder(temporary, destination)
         report.files += [str(destination / name) for name in names]
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_shards(
+    folder: Path, episodes: Iterator[Episode], writing: dict[str, Any], suffix: str, episodes_per_file: int
+) -> list[str]:
+    names: list[str] = []
+    following = next(episodes, None)
+    while following is not None:
+        names.append(f"episodes-{len(names):05d}{suffix}")
+        with ShardWriter(folder / names[-1], **writing) as shard:
+            while following is not None and shard.num_episodes < episodes_per_file:
+                shard.add(following)
+                following = next(episodes, None)
+    return names
 
 
 def _require_replaceable(destination: Path, suffix: str) -> None:

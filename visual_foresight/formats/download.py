@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from visual_foresight.output_files import append_whole, naming_file
+
 __all__ = ["PUBLISHED", "PublishedFile", "download", "extract_tar", "fetch", "published_files"]
 
 PUSH_ADDRESS = "https://storage.googleapis.com/brain-robotics-data/"
@@ -164,12 +166,13 @@ def _fetch_rest(file: PublishedFile, partial: Path, tag: Path, on_progress: Prog
         if response.headers.get("ETag"):
             tag.write_text(response.headers["ETag"])
         md5 = _md5_header(response.headers.get_all("x-goog-hash") or [])
-        with open(partial, "ab" if have else "wb") as stream:
-            while chunk := response.read(_CHUNK):
-                stream.write(chunk)
-                have += len(chunk)
-                if on_progress is not None:
-                    on_progress(have, total)
+        if not have:
+            partial.write_bytes(b"")
+        while chunk := response.read(_CHUNK):
+            append_whole(partial, chunk)
+            have += len(chunk)
+            if on_progress is not None:
+                on_progress(have, total)
     if md5 is not None and have == total:
         _compare(file, partial, "md5", md5)
     return total
@@ -224,7 +227,7 @@ def extract_tar(archive: Path, destination: Path) -> None:
         ValueError: The archive is damaged or unsafe.
     """
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive) as tar, naming_file(destination):
             tar.extractall(destination, filter="data")
     except tarfile.TarError as error:
         raise ValueError(f"{archive} cannot be unpacked: {error}") from None

@@ -104,8 +104,8 @@ class NpzWriter:
 
     def close(self) -> None:
         """Write the header and finish."""
-        self._write("header", _json_bytes(_HEADER | {"num_episodes": self._num_episodes}))
-        self._archive.close()
+        with self._archive:  # closed even if that fails, or it would try again, and complain, when it is forgotten
+            self._write("header", _json_bytes(_HEADER | {"num_episodes": self._num_episodes}))
 
     def _write(self, key: str, value: np.ndarray) -> None:
         buffer = io.BytesIO()

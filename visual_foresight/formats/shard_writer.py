@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats.record import RecordWriter
+from visual_foresight.output_files import naming_file
 
 __all__ = ["ShardWriter"]
 
@@ -57,11 +59,13 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         """Open the temporary file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
+        with naming_file(self.path):
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
         os.close(handle)
         self._temporary = Path(name)
         try:
-            self._writer = self._format.open_writer(self._temporary, encoding=self._encoding, quality=self._quality)
+            with naming_file(self.path):
+                self._writer = self._format.open_writer(self._temporary, encoding=self._encoding, quality=self._quality)
         except BaseException:
             self._temporary.unlink(missing_ok=True)
             raise
@@ -72,12 +76,14 @@ class ShardWriter:
 
         Raises:
             ValueError: The writer is not open (use it in a `with` statement), or the format cannot hold the episode.
+            OSError: The disk is full, for instance; names the file.
         """
         if self._writer is None:
             raise ValueError(f"the shard {self.path} is not open: use `with ShardWriter(...) as shard:`")
         if not isinstance(episode, Episode):
             raise ValueError(f"the shard {self.path} takes Episodes (visual_foresight.Episode), got {type(episode)!r}")
-        self._writer.add(episode)
+        with naming_file(self.path):
+            self._writer.add(episode)
         self.num_episodes += 1
 
     def __exit__(
@@ -89,8 +95,12 @@ class ShardWriter:
         if writer is None or temporary is None:
             return
         try:
-            writer.close()
-            if kind is None:
+            if kind is not None:
+                with suppress(OSError):  # a full disk refuses this as well, and what failed first is what is told
+                    writer.close()
+                return
+            with naming_file(self.path):
+                writer.close()
                 temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
                 os.replace(temporary, self.path)
         finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -279,6 +281,7 @@ class ExampleWriter:
     def __init__(self, path: Path, *, compression: str = "") -> None:
         """Open the file."""
         self._tf = import_tensorflow()
+        self._path = path
         self._writer = self._tf.io.TFRecordWriter(os.fspath(path), options=compression)
 
     def write(self, features: dict[str, bytes | np.ndarray]) -> None:
@@ -291,8 +294,20 @@ class ExampleWriter:
             for key, value in features.items()
         }
         example = train.Example(features=train.Features(feature=feature))
-        self._writer.write(example.SerializeToString(deterministic=True))
+        with self._disk_errors():
+            self._writer.write(example.SerializeToString(deterministic=True))
 
     def close(self) -> None:
         """Finish the file."""
-        self._writer.close()
+        with self._disk_errors():
+            self._writer.close()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """TensorFlow says of a full disk what it says of a full memory; Python tells the two apart."""
+        try:
+            yield
+        except self._tf.errors.OpError as error:
+            codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            code = next((code for code in codes if os.strerror(code) in error.message), errno.EIO)
+            raise OSError(code, os.strerror(code), os.fspath(self._path)) from error

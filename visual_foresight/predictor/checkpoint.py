@@ -6,6 +6,7 @@ record of registered names.
 """
 
 import hashlib
+import io
 import json
 import platform
 import random
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from visual_foresight.episode import Episode
+from visual_foresight.output_files import naming_file
 from visual_foresight.predictor.config import PredictorConfig
 from visual_foresight.statistics import Statistics
 from visual_foresight.video_files import replace_folder
@@ -49,6 +51,7 @@ def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
 
     Raises:
         ValueError: `directory` exists and holds something else, or the metadata are not JSON-plain.
+        OSError: the disk is full or not writable; names the file.
     """
     directory = Path(directory)
     directory = directory.resolve() if directory.is_symlink() else directory
@@ -58,14 +61,17 @@ def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
             "another name"
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    weights = weights_bytes(_WeightsHolder(predictor.backbone))
+    text = _to_text(_describe(predictor, hashlib.sha256(weights).hexdigest()), directory)
+    with naming_file(directory):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        weights = temporary / WEIGHTS_FILE
-        _WeightsHolder(predictor.backbone).save_weights(weights)
-        text = _to_text(_describe(predictor, sha256_of(weights)), directory)
-        (temporary / CONFIG_FILE).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
-        replace_folder(temporary, directory)
+        with naming_file(directory, temporary):
+            for name, content in ((WEIGHTS_FILE, weights), (CONFIG_FILE, text.encode())):
+                with naming_file(directory / name):
+                    (temporary / name).write_bytes(content)
+            temporary.chmod(0o755)
+            replace_folder(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -238,6 +244,23 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_bytes(model: keras.Model) -> bytes:
+    """What Keras would write as a model's `.weights.h5`.
+
+    HDF5 itself must not write to the disk: where that is full, it crashes the process or leaves a file that is cut off.
+    """
+    memory = _WeightsInMemory()
+    model.save_weights(memory)
+    return memory.getvalue()
+
+
+class _WeightsInMemory(io.BytesIO):
+    """What Keras takes for a file of weights by its name."""
+
+    def __str__(self) -> str:
+        return WEIGHTS_FILE
 
 
 class _WeightsHolder(keras.Model):
