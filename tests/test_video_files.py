@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from visual_foresight import video_files
+from visual_foresight.report import whole_page
 
 
 def ramp(count: int = 5, height: int = 24, width: int = 33) -> list[np.ndarray]:
@@ -35,6 +36,26 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, m
     for check, path in ((video_files.check_output_folder, "out"), (video_files.check_output_file, "out/a.json")):
         with pytest.raises(ValueError, match=r"nothing can be written to .* \(Permission denied\): choose another"):
             check(tmp_path / path)
+
+
+def test_files_of_ours_are_told_from_others(tmp_path):
+    """Every picture, film and page may be replaced by the next of its name; another's of that name may not."""
+    paths = [
+        video_files.write_png(tmp_path / "a.png", ramp()[0]),
+        video_files.write_gif(tmp_path / "a.gif", ramp()),
+        video_files.write_mp4(tmp_path / "a.mp4", ramp()),
+        video_files.write_text(tmp_path / "a.html", whole_page("any title", "<p>body</p>")),
+    ]
+    for path in paths:
+        video_files.check_own_file(path, "demo")
+    for name, options in (("a.png", {}), ("a.gif", {"save_all": True})):
+        Image.fromarray(ramp()[0]).save(tmp_path / name, **options)
+        with pytest.raises(ValueError, match=f"{name} exists and is no result of demo: choose another name"):
+            video_files.check_own_file(tmp_path / name, "demo")
+    (tmp_path / "old.html").write_text("<title>Visual Foresight: control benchmark</title>")
+    video_files.check_own_file(tmp_path / "old.html", "plan")
+    with pytest.raises(ValueError, match="is a folder, and a file is to be written"):
+        video_files.check_own_file(tmp_path, "demo")
 
 
 def test_png_is_lossless(tmp_path):

@@ -86,6 +86,15 @@ class CsvLog:
         append_whole(self._path, _lines([shown]))
 
 
+def check_log(path: Path) -> None:
+    """Refuse to replace a file that is no log of a run.
+
+    Raises:
+        ValueError: names it.
+    """
+    video_files.check_own_file(path, "train", lambda content: content.startswith(f"{COLUMNS[0]},"))
+
+
 def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
     csv.DictWriter(text, COLUMNS).writerows(rows)

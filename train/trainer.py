@@ -28,7 +28,7 @@ from visual_foresight.train.data import TrainingData, check_memory, data_from_ep
 from visual_foresight.train.determinism import fresh_layer_names, repeatable_execution
 from visual_foresight.train.feeding import Batches, training_batches, validation_batches
 from visual_foresight.train.model import TrainingModel
-from visual_foresight.train.records import RunRecords, read_log
+from visual_foresight.train.records import RunRecords, check_log, read_log
 from visual_foresight.train.run import FINAL_LEARNING_RATE, Progress, RunCallback
 from visual_foresight.train.selection import RegretJudge
 from visual_foresight.wording import counted
@@ -105,6 +105,7 @@ def fit(
     config.validate()
     config = _adopt_network(config)
     check_memory(config)
+    check_log(Path(config.output_dir) / "log.csv")
     folder = CheckpointFolder(config.output_dir, config.keep_checkpoints)
     state = _state_to_resume(config, folder)
     data = load_data(config) if episodes is None else data_from_episodes(config, episodes, validation_episodes)

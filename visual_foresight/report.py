@@ -18,7 +18,7 @@ import numpy as np
 from visual_foresight import pictures
 from visual_foresight.charts import Line, line_chart
 from visual_foresight.control_record import ControlRecord, Decision, summarize
-from visual_foresight.video_files import data_uri, png_bytes, write_text
+from visual_foresight.video_files import MARK, data_uri, png_bytes, write_text
 from visual_foresight.wording import counted, distance_text, fact_text
 
 NUM_FILM_FRAMES = 8
@@ -100,6 +100,7 @@ def whole_page(title: str, body: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="generator" content="{MARK}">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
         f"<script>\n{script}</script>\n</body>\n</html>\n"
     )

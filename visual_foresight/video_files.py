@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from visual_foresight.output_files import naming_file
 from visual_foresight.pictures import checked_image
 
+MARK = "made by visual-foresight"
+"""In every picture, film and page that is written here, so that a file of the same name from elsewhere can be told."""
 _NUM_EXACT_COLORS = 64
 
 
@@ -50,12 +53,23 @@ def check_output_file(path: str | os.PathLike) -> None:
     check_output_folder(final.parent)
 
 
-def check_own_file(path: Path, command: str, is_own: Callable[[str], bool]) -> None:
-    """Refuse to replace a file that a command did not write; an empty one may go.
+def is_marked(content: str) -> bool:
+    """Whether a file says that it was written here: by `MARK`, or, for pages that are older than it, by their title."""
+    return MARK in content or "<title>Visual Foresight:" in content
+
+
+def check_own_file(path: Path, command: str, is_own: Callable[[str], bool] = is_marked) -> None:
+    """Refuse, before any work, to replace a file that a command did not write; an empty one may go.
+
+    Args:
+        path: of the file, which need not be there.
+        command: for the message.
+        is_own: whether this is the content, read as text, of a file that the command wrote.
 
     Raises:
-        ValueError: the file there is something else.
+        ValueError: the file there is something else, or cannot be written (see `check_output_file`).
     """
+    check_output_file(path)
     if not path.is_file() or path.stat().st_size == 0:
         return
     if not is_own(path.read_text(encoding="utf-8", errors="replace")):
@@ -114,7 +128,9 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 def write_png(path: str | os.PathLike, image: np.ndarray) -> Path:
     """Write one picture [H, W, 3] uint8 as PNG and return its path."""
     buffer = io.BytesIO()  # Pillow writes past Python, and says nothing of use when a disk is full
-    Image.fromarray(checked_image(image)).save(buffer, format="PNG")
+    mark = PngInfo()
+    mark.add_text("Software", MARK)
+    Image.fromarray(checked_image(image)).save(buffer, format="PNG", pnginfo=mark)
     return write_bytes(path, buffer.getvalue())
 
 
@@ -129,9 +145,8 @@ def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_p
     # GIF counts in hundredths of a second, and players slow down anything below two of them.
     duration = max(20, round(100 / frames_per_second) * 10)
     buffer = io.BytesIO()
-    images[0].save(
-        buffer, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
-    )
+    moving = {"save_all": True, "append_images": images[1:], "duration": duration, "loop": 0}
+    images[0].save(buffer, format="GIF", optimize=False, comment=MARK.encode(), **moving)
     return write_bytes(path, buffer.getvalue())
 
 
@@ -149,6 +164,7 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], *, frames_p
     size = f"{even[0].shape[1]}x{even[0].shape[0]}"
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{frames_per_second:.6g}", "-i", "-"]
     wanted = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18", "-movflags", "+faststart"]
+    wanted += ["-metadata", f"comment={MARK}"]
     ffmpeg = require_ffmpeg()
     with complete_or_absent(path) as temporary:
         # Not by imageio's writer, which takes half a film for a whole one when the disk was full at its end.

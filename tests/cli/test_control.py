@@ -45,7 +45,7 @@ def test_demo_keeps_the_results_of_plan(command, refused, tmp_path):
     assert (tmp_path / "results.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["results.json", "report.html"])
+@pytest.mark.parametrize("name", ["results.json", "report.html", "demo.gif", "demo.mp4"])
 def test_demo_replaces_its_own_results_only(refused, tmp_path, name):
     """A file of the same name that somebody else wrote stays."""
     (tmp_path / name).write_text('{"mine": 1}')

@@ -75,6 +75,16 @@ def test_other_settings_do_not_go_on(command, refused, tmp_path):
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["mine.png"]
 
 
+def test_a_report_of_somebody_else_is_kept(command, refused, tmp_path):
+    """It is replaced only on request, and then by the next run as well."""
+    words = (*QUICK, "--episodes=1", "--method=zero", "--output", tmp_path)
+    (tmp_path / "report.html").write_text("<html>mine</html>")
+    assert "report.html exists and is no result of plan" in refused(*words)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert command(*words, "--overwrite").code == 0
+    assert command(*words).code == 0
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut in its first line"])
 def test_results_that_no_journal_accounts_for_are_kept(damage, command, refused, tmp_path):
     """Those of a demo, or of a run whose journal was lost: they are replaced only on request."""

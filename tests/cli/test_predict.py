@@ -9,6 +9,7 @@ from PIL import Image
 
 import visual_foresight as vf
 from visual_foresight.cli import predict
+from visual_foresight.video_files import check_own_file
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,16 @@ def test_predict_writes_two_animations_and_the_errors(command, tmp_path, tiny_pr
     assert len(report["psnr"]) == len(report["ssim_copy_last_frame"]) == 3
     with Image.open(tmp_path / "out" / "scaled_action.gif") as gif:
         assert gif.n_frames >= 3
+    for name in names:  # so the same command may be given again
+        check_own_file(tmp_path / "out" / name, "predict")
+
+
+def test_predict_replaces_its_own_pictures_only(refused, tmp_path, tiny_predictor, data):
+    """A film of the same name that somebody else made stays, and nothing is written beside it."""
+    (tmp_path / "scaled_action.mp4").write_bytes(b"mine")
+    message = refused("predict", "--preset", tiny_predictor, "--data_dir", data, "--output", tmp_path)
+    assert "scaled_action.mp4 exists and is no result of predict" in message
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
 def test_predict_records_when_there_is_no_data(command, tmp_path, tiny_predictor):

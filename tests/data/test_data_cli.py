@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from visual_foresight.formats import read_episodes, write_episodes
 
@@ -35,6 +36,18 @@ def test_inspect_writes_pictures_only(command, npz_folder, tmp_path):
     answer = command("data", "inspect", npz_folder, "--picture", report)
     assert answer.code == 2 and "report.html must name a PNG file" in answer.err
     assert report.read_text() == "a report"
+
+
+def test_inspect_replaces_its_own_picture_only(command, refused, npz_folder, tmp_path):
+    """Of two runs the second may replace what the first wrote; a photograph is refused before anything is read."""
+    mine = tmp_path / "photograph.png"
+    Image.new("RGB", (4, 4)).save(mine)
+    before = mine.read_bytes()
+    message = refused("data", "inspect", tmp_path / "nothing", "--picture", mine)
+    assert "photograph.png exists and is no result of data inspect: choose another name" in message
+    assert mine.read_bytes() == before
+    for _ in range(2):
+        assert command("data", "inspect", npz_folder, "--picture", tmp_path / "sheet.png").code == 0
 
 
 def test_inspect_as_json_holds_the_statistics(command, npz_folder):

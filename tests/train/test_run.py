@@ -326,6 +326,14 @@ def test_a_predictor_that_does_not_fit_says_what_to_do(tmp_path, refused, tiny_p
     assert "num_masks: 2 there, 1 here" in error and "or --init_from, which takes the network" in error
 
 
+def test_a_table_of_somebody_else_is_no_log(tmp_path, refused):
+    """It stays where the log of a run would be, and is named before any data is read."""
+    (tmp_path / "log.csv").write_text("day,weight\n1,2\n")
+    message = refused("train", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path, "--overwrite=1")
+    assert "log.csv exists and is no result of train" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
 def test_wrong_input_is_one_line(tmp_path, refused):
     write_shards(tmp_path / "data", count=1)
     where = [f"--data_dir={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", *WORDS]

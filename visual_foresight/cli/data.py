@@ -111,6 +111,10 @@ def _inspect(args: argparse.Namespace) -> int:
 
     if args.picture and args.picture.suffix.lower() != ".png":
         raise ValueError(f"--picture {args.picture} must name a PNG file (*.png)")
+    if args.picture:
+        from visual_foresight.video_files import check_own_file
+
+        check_own_file(args.picture, "data inspect")
     sheet: list[np.ndarray] = []
 
     with _progress("inspecting") as bar:

@@ -64,8 +64,9 @@ def check_own(folder: Path) -> None:
     """
     from visual_foresight.video_files import check_own_file
 
-    for name, marks in (("results.json", ('"protocol"', '"episodes"')), ("report.html", ("Visual Foresight",))):
-        check_own_file(folder / name, "demo", partial(_holds_all, marks))
+    check_own_file(folder / "results.json", "demo", partial(_holds_all, ('"protocol"', '"episodes"')))
+    for name in ("report.html", "demo.gif", "demo.mp4"):
+        check_own_file(folder / name, "demo")
 
 
 def _holds_all(marks: Sequence[str], text: str) -> bool:

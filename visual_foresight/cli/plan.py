@@ -103,10 +103,12 @@ def run(args: argparse.Namespace) -> int:
     seeds = chosen_seeds(args, methods)
     total = count * len(shifts) * sum(map(len, seeds.values()))
     require_at_most("tasks x shifts x methods x --planner_seeds", total, MOST_RUNS, "days of work, one file of results")
-    from visual_foresight.video_files import check_output_folder
+    from visual_foresight.video_files import check_output_folder, check_own_file
 
     check_output_folder(args.output)
     folder = Path(args.output)
+    if args.report and not args.overwrite:
+        check_own_file(folder / "report.html", "plan")
     if args.record:
         check_output_folder(folder / EPISODES)
     facts = {name: control.describe_model(args) if name == "learned" else {} for name in methods}

@@ -25,6 +25,7 @@ SCALES = "0,0.25,0.5,0.75,1"
 UNUSUAL_DEVIATIONS = 4.0
 MOST_STEPS = 500
 MOST_EPISODES = 100
+MOVIES = ("prediction", "scaled_action")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,9 +57,11 @@ def run(args: argparse.Namespace) -> int:
     """Write both animations as GIF, MP4 and a still, and print the error beside that of the copied frame."""
     check_options(args)
     from visual_foresight.predictor import VideoPredictor
-    from visual_foresight.video_files import check_output_folder
+    from visual_foresight.video_files import check_output_folder, check_own_file
 
     check_output_folder(args.output)
+    for name in (f"{movie}.{kind}" for movie in MOVIES for kind in ("gif", "mp4", "png")):
+        check_own_file(Path(args.output) / name, "predict")
     predictor = VideoPredictor.from_preset(args.preset)
     length = predictor.config.context_frames + args.steps
     windows = find_windows(args, predictor, length)
@@ -73,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action is not None:
         warn_of_unusual(action, predictor)
     predicted = predict_windows(predictor, windows)
-    files = save_movie(folder, "prediction", beside_truth(windows, predicted, predictor.config.context_frames))
+    files = save_movie(folder, MOVIES[0], beside_truth(windows, predicted, predictor.config.context_frames))
     frames = roll_out_scaled(predictor, windows[0], actions)
-    files += save_movie(folder, "scaled_action", scaled_side_by_side(frames, args.scales, action))
+    files += save_movie(folder, MOVIES[1], scaled_side_by_side(frames, args.scales, action))
     errors = measure(windows, predicted, predictor.config.context_frames)
     if args.json:
         print(json.dumps({"files": files, **errors}))
