@@ -10,11 +10,10 @@ import json
 import math
 import os
 import resource
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from visual_foresight.envs.scene import BIN_HALF_SIZE, check_num_objects, check_
 from visual_foresight.episode import Episode
 from visual_foresight.formats import ShardWriter, writable_format
 from visual_foresight.video_files import write_text
-from visual_foresight.worker_processes import MOST_WORKERS, follow_parent, worker_pool
+from visual_foresight.worker_processes import MOST_WORKERS, follow_parent, results_of, worker_pool
 
 MANIFEST = "collection.json"
 MANIFEST_VERSION = 1
@@ -173,7 +172,6 @@ _progress: Any = None
 def _start_worker(progress: Any) -> None:
     global _progress
     _progress = progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     follow_parent()
 
 
@@ -254,14 +252,12 @@ def _run(
     context = get_context("spawn")
     counter, shown = context.Value("l", 0), 0
     with worker_pool(workers, context, _start_worker, (counter,)) as pool:
-        futures = {pool.submit(_work, settings, directory, shard): shard for shard in shards}
-        while futures:
-            done, _ = wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
+        for finished in results_of(pool, partial(_work, settings, directory), shards):
             if on_progress is not None and counter.value > shown:
                 on_progress(counter.value - shown)
                 shown = counter.value
-            for future in done:
-                yield futures.pop(future), future.result()
+            if finished is not None:
+                yield finished
 
 
 def _cpu_seconds() -> float:

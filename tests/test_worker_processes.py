@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_foresight.worker_processes import worker_pool
+from visual_foresight import worker_processes
+from visual_foresight.worker_processes import results_of, worker_pool
 
 PARENT = """
 import sys, time
@@ -79,3 +80,41 @@ def test_an_interrupt_ends_workers_in_the_middle_of_their_work(tmp_path):
         raise KeyboardInterrupt
     assert not alive(process)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_in_the_middle_of_waiting_is_answered_after_it(monkeypatch):
+    """An exception out of the middle would leave a future locked, and the process waiting for it at its end."""
+    waited, wait = [], worker_processes.wait
+
+    def interrupted(*words, **options):
+        signal.raise_signal(signal.SIGINT)
+        waited.append(wait(*words, **options))
+        return waited[-1]
+
+    monkeypatch.setattr(worker_processes, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), worker_pool(1, get_context("spawn"), follow, ()) as pool:
+        list(results_of(pool, abs, [-1]))
+    assert len(waited) == 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_every_result_comes_with_its_job():
+    with worker_pool(2, get_context("spawn"), follow, ()) as pool:
+        found = [each for each in results_of(pool, abs, range(-5, 0)) if each is not None]
+    assert sorted(found) == [(job, -job) for job in range(-5, 0)]
+
+
+def test_a_worker_hears_its_parent_only():
+    """What is sent to a whole group reaches it too, and is the parent's to answer."""
+    with worker_pool(1, get_context("spawn"), follow, ()) as pool:
+        process = pool.submit(pid).result(timeout=120)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(process, number)
+        assert pool.submit(pid).result(timeout=120) == process
+
+
+def test_a_worker_that_the_system_killed_is_an_error_in_words():
+    """As when memory runs out."""
+    with pytest.raises(ChildProcessError, match="use fewer --workers"):
+        with worker_pool(1, get_context("spawn"), follow, ()) as pool:
+            os.kill(pool.submit(pid).result(timeout=120), signal.SIGKILL)
+            pool.submit(pid).result(timeout=120)

@@ -3,8 +3,10 @@
 import argparse
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -237,6 +239,24 @@ def test_interrupt_is_130_and_the_verb_s_own_code_is_kept(made_up_verb, command)
     assert command("made-up").code == 130
     made_up_verb(lambda args: 7)
     assert command("made-up").code == 7
+
+
+def test_a_termination_stops_a_verb_as_an_interrupt_does(made_up_verb, command, monkeypatch):
+    """With 143; a second one ends the process, as one does that comes when no verb runs."""
+    handlers = []
+
+    def run(_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    made_up_verb(run)
+    monkeypatch.setitem(cli._GOES_ON, "made-up", "more of it")
+    answer = command("made-up")
+    assert (answer.code, answer.err) == (143, "visual-foresight: terminated; more of it\n")
+    assert [*handlers, signal.getsignal(signal.SIGTERM)] == [signal.SIG_DFL] * 2
 
 
 @pytest.mark.parametrize(

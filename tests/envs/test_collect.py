@@ -166,6 +166,22 @@ def test_a_killed_collection_can_be_resumed(collected, tmp_path):
     assert_same_episodes(read(directory), read(collected[0]))
 
 
+def test_a_terminated_collection_ends_in_one_line(tmp_path):
+    """What is done stays, nothing half written does, and no process complains after the end."""
+    command = [sys.executable, "-m", "visual_foresight", "collect", "--output", str(tmp_path), "--episodes", "5000"]
+    command += ["--steps", "4", "--shard_size", "2", "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("episodes-*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    last = process.communicate(timeout=60)[1].splitlines()[-1]  # what came before is the progress bar
+    assert process.returncode == 143
+    assert last == "visual-foresight: terminated; the same command with --resume goes on"
+    names = {path.name.split("-")[0] for path in tmp_path.iterdir()}
+    assert names == {"collection.json", "episodes"}
+
+
 def test_collections_are_never_mixed(collected, tmp_path):
     """Other settings, a missing --resume, a foreign or damaged directory are refused by name."""
     directory = collected[0]

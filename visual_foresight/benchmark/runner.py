@@ -5,9 +5,7 @@ each of which loads a model once and computes with its share of the cores, so th
 """
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import astuple, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +21,7 @@ from visual_foresight.benchmark.recordings import keep_recording
 from visual_foresight.benchmark.rows import KEY, episode_row
 from visual_foresight.benchmark.settings import ControlSettings
 from visual_foresight.benchmark.simulators import num_rehearsals
-from visual_foresight.worker_processes import follow_parent, worker_pool
+from visual_foresight.worker_processes import follow_parent, results_of, worker_pool
 
 NO_SHIFT = "none"
 _PLANNER_STREAM = 0xB5
@@ -219,8 +217,9 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int = 1) -> Iterator[d
     work = replace(work, num_threads=threads)
     count = min(workers, len(jobs))
     with worker_pool(count, get_context("spawn"), _start_worker, (work,)) as pool:
-        for future in as_completed([pool.submit(_run_in_worker, job) for job in jobs]):
-            yield future.result()
+        for finished in results_of(pool, _run_in_worker, jobs):
+            if finished is not None:
+                yield finished[1]
 
 
 _workplace: Workplace | None = None  # of a worker process
@@ -228,7 +227,6 @@ _workplace: Workplace | None = None  # of a worker process
 
 def _start_worker(work: Work) -> None:
     global _workplace
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
     follow_parent()
     limit_threads(work.num_threads or 1)
     _workplace = Workplace(work)

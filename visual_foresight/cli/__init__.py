@@ -10,8 +10,11 @@ import errno
 import importlib
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
@@ -44,7 +47,7 @@ _WITH_ROOM = {
     "train": "then go on with --resume from the last checkpoint",
     "plan": "then give the same command again",
 }
-EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 130, 143
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -83,26 +86,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; those of the process when None.
 
     Returns:
-        0 when the verb did its work, 2 for wrong input (one line on standard error), 130 when interrupted, else what
-        the verb returned.
+        0 when the verb did its work, 2 for wrong input (one line on standard error), 130 when interrupted, 143 when
+        terminated, else what the verb returned.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _dispatch(words)
+        with _stopping_when_terminated():
+            code = _dispatch(words)
         sys.stdout.flush()  # here a full disk under the output is one line; at the end of the process it is a traceback
         return code
     except SystemExit as stop:  # argparse leaves this way after --help and after a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_WRONG_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         goes_on = _GOES_ON.get(words[0]) if words else None
-        print(f"{PROGRAM}: interrupted" + (f"; {goes_on}" if goes_on else ""), file=sys.stderr)
-        return EXIT_INTERRUPTED
+        told = "terminated" if isinstance(stop, _Termination) else "interrupted"
+        print(f"{PROGRAM}: {told}" + (f"; {goes_on}" if goes_on else ""), file=sys.stderr)
+        return EXIT_TERMINATED if isinstance(stop, _Termination) else EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader went away, as in `visual-foresight --help | head -1`
         _forget_output()
         return EXIT_OK
     except OSError as error:  # of printing: those of a verb were answered
         _forget_output()
         return _fail(PROGRAM, _message(error, ""))
+
+
+class _Termination(KeyboardInterrupt):
+    """SIGTERM, as `kill`, a batch system or a container sends it: it stops a run as Ctrl-C does."""
+
+
+@contextmanager
+def _stopping_when_terminated() -> Iterator[None]:
+    """Raise `_Termination` for the first SIGTERM, so that workers are ended and what is done is kept.
+
+    A second one ends the process at once. Whoever embeds this program and has a handler of its own keeps it.
+    """
+    of_system = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not of_system or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Termination
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _forget_output() -> None:
