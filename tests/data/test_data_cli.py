@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visual_foresight.formats import read_episodes, write_episodes
+from visual_foresight import video_files
+from visual_foresight.formats import LeftOutWarning, read_episodes, write_episodes
 
 
 @pytest.fixture
@@ -131,6 +132,23 @@ def test_validate_limits_what_it_prints_but_counts_all(command, tmp_path, make_e
     assert answer.out.count("record") == 2 and "0 episodes are in order, 5 are not" in answer.out
 
 
+@pytest.mark.filterwarnings("always::visual_foresight.formats.LeftOutWarning")
+@pytest.mark.parametrize("action", ["inspect", "validate"])
+def test_what_is_left_out_is_said_in_one_line(command, npz_folder, action):
+    """A folder that mixes formats is read as one of them."""
+    (npz_folder / "push_1").mkdir()
+    Image.new("RGB", (8, 8)).save(npz_folder / "push_1" / "0.png")
+    answer = command("data", action, npz_folder)
+    assert answer.code == 0
+    assert answer.err == (
+        f"visual-foresight data: warning: {npz_folder} is read as npz, without push_1, which is of format folder: put "
+        "them into a folder of their own, or name the format to read\n"
+    )
+    with pytest.warns(LeftOutWarning, match="push_1"):
+        assert len(list(read_episodes(npz_folder))) == 7
+    assert command("data", action, npz_folder, "--format=npz").err == ""
+
+
 @pytest.mark.parametrize("name", ["out.npz", "out.tfrecord"])
 def test_convert_keeps_episodes_exactly(command, npz_folder, tmp_path, same_episode, name):
     """npz to push or npz keeps everything, and notes where it came from."""
@@ -190,6 +208,38 @@ def test_convert_does_not_replace_unasked(command, refused, npz_folder, tmp_path
     assert len(list(read_episodes(destination))) == 7
     message = refused("data", "convert", npz_folder, npz_folder, "--to=npz", "--overwrite")
     assert "holds the source" in message
+
+
+def test_convert_writes_neither_over_its_source_nor_into_it(refused, npz_folder):
+    """Whatever the flags: the episodes would be gone, or be read twice the next time."""
+    source = sorted(npz_folder.iterdir())[0]
+    before = source.read_bytes()
+    (npz_folder / "link.npz").symlink_to(source)
+    for words in ((), ("--overwrite",)):
+        for name in (source.name, "link.npz"):
+            assert "is the source itself" in refused("data", "convert", source, npz_folder / name, *words)
+        assert "lies in the source" in refused("data", "convert", npz_folder, npz_folder / "new.npz", *words)
+    assert source.read_bytes() == before and not (npz_folder / "new.npz").exists()
+
+
+@pytest.mark.parametrize(("name", "to"), [("y.npz", "push"), ("y.tfrecord", "npz"), ("y.tfrecord-00000", "npz")])
+def test_convert_refuses_the_name_of_the_other_format(refused, npz_folder, tmp_path, name, to):
+    """It would make a folder with the name of a file."""
+    message = refused("data", "convert", npz_folder, tmp_path / name, f"--to={to}")
+    assert f"{name} is the name of a" in message and f"--to={to} writes" in message
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.tfrecord", "a"])
+def test_convert_to_a_place_where_nothing_can_be_written_says_so(refused, npz_folder, tmp_path, monkeypatch, name):
+    """Of the folder that was asked for, not of a temporary file; before anything is read."""
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(video_files.tempfile, "TemporaryFile", refuse)
+    message = refused("data", "convert", npz_folder, tmp_path / "out" / name, *(["--to=npz"] if name == "a" else []))
+    assert f"nothing can be written to {tmp_path} (Permission denied): choose another output" in message
 
 
 def test_convert_removes_only_what_a_conversion_wrote(command, refused, npz_folder, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from smooth_pictures import close, smooth_frames
 
-from visual_foresight.formats import detect_format, read_episodes
+from visual_foresight.formats import LeftOutWarning, detect_format, read_episodes
 from visual_foresight.formats.picture import rgb_of
 from visual_foresight.video_files import write_mp4
 
@@ -165,3 +165,18 @@ def test_a_gap_is_the_fault_of_its_own_folder(tmp_path):
     assert episode.num_frames == 3
     with pytest.raises(ValueError, match=r"gap.*missing between frame_1.png and frame_3.png"):
         list(read_episodes(tmp_path, **STORED))
+
+
+def test_tables_that_belong_to_no_episode_are_named(tmp_path):
+    """By a slip in a name an episode would lose its actions, and nobody would know; other files may lie about."""
+    write_pictures(tmp_path / "push_1", smooth_frames(4))
+    write_csv(tmp_path / "push_1.csv", "action_0", "1", "2", "3")
+    (tmp_path / "notes.txt").write_text("mine")
+    (episode,) = read_episodes(tmp_path, **STORED)
+    assert episode.actions is not None
+    (tmp_path / "push_1.csv").rename(tmp_path / "push_01.csv")
+    write_csv(tmp_path / "push_1" / "action.csv", "action_0", "1", "2", "3")
+    np.savez(tmp_path / "push_2.npz", actions=np.zeros((3, 1)))
+    with pytest.warns(LeftOutWarning, match=r"without push_01.csv, push_2.npz, push_1/action.csv: a table has"):
+        (episode,) = read_episodes(tmp_path, **STORED)
+    assert episode.actions is None

@@ -13,10 +13,11 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from visual_foresight.cli.unread import given_options
 from visual_foresight.wording import did_you_mean
@@ -188,7 +189,8 @@ def _dispatch(words: list[str]) -> int:
         return _fail(PROGRAM, _unknown_verb(words[0]))
     args = parse([verb, *words[1:]])
     try:
-        return int(verb_module(verb).run(args) or EXIT_OK)
+        with _warnings_in_one_line(f"{PROGRAM} {verb}"):
+            return int(verb_module(verb).run(args) or EXIT_OK)
     except BrokenPipeError:
         raise
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -200,6 +202,24 @@ def _dispatch(words: list[str]) -> int:
             raise
         advice = "ask for less at once (a smaller batch, fewer candidates, smaller images)"
         return _fail(f"{PROGRAM} {verb}", f"out of memory: {advice}")
+
+
+@contextmanager
+def _warnings_in_one_line(program: str) -> Iterator[None]:
+    """Show the package's own warnings as errors are shown, without the place in the source that gave them."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **further: Any) -> None:
+        if category.__module__.startswith("visual_foresight."):
+            print(f"{program}: warning: {_one_line(str(message))}", file=sys.stderr)
+        else:
+            usual(message, category, *place, **further)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def _is_out_of_memory(error: Exception) -> bool:

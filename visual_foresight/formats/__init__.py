@@ -11,6 +11,7 @@ from typing import Any
 from visual_foresight.episode import Episode
 from visual_foresight.formats.bair import BairFormat
 from visual_foresight.formats.folder import FolderFormat
+from visual_foresight.formats.left_out import LeftOutWarning, warn_of_left_out
 from visual_foresight.formats.lerobot import LeRobotFormat
 from visual_foresight.formats.npz import NpzFormat
 from visual_foresight.formats.push import PushFormat
@@ -24,6 +25,7 @@ __all__ = [
     "PREPROCESSES",
     "Fault",
     "Format",
+    "LeftOutWarning",
     "ReadOptions",
     "ShardWriter",
     "detect_format",
@@ -117,6 +119,8 @@ def _below(path: Path) -> str:
 def find_shards(path: str | os.PathLike[str], *, format: str | None = None) -> tuple[str, list[Path]]:
     """Return the name of the format and the files (or folders) at `path`, sorted: the units of `split_files`.
 
+    Warns (`LeftOutWarning`) of what lies beside them and looks as if it should be read too.
+
     Raises:
         FileNotFoundError: Nothing is there.
         ValueError: The format is unknown, or there is no file of it.
@@ -130,6 +134,7 @@ def find_shards(path: str | os.PathLike[str], *, format: str | None = None) -> t
     shards = found.shards(path) or ([path] if path.is_file() else [])
     if not shards:
         raise ValueError(f"{path} holds no {name} files ({found.description})")
+    warn_of_left_out(path, name, shards, FORMATS, named=format is not None)
     return name, shards
 
 

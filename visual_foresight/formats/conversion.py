@@ -14,7 +14,7 @@ from typing import Any
 from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, ShardWriter, find_shards, read_shard, writable_format
 from visual_foresight.output_files import naming_file
-from visual_foresight.video_files import replace_folder
+from visual_foresight.video_files import check_output_folder, replace_folder
 from visual_foresight.wording import some_of
 
 __all__ = ["Conversion", "convert"]
@@ -73,16 +73,17 @@ def convert(
             else than episodes.
     """
     destination = Path(destination)
-    name, shards = find_shards(source, format=source_format)
     to = to or _format_of(destination)
     suffix = writable_format(to).suffix
+    _require_fitting_name(destination, to, suffix)
+    name, shards = find_shards(source, format=source_format)
     if episodes_per_file < 1:
         raise ValueError(f"episodes_per_file must be at least 1, got {episodes_per_file}")
+    _require_apart(Path(source), shards, destination, suffix)
     if destination.exists() and not overwrite and not (destination.is_dir() and not any(destination.iterdir())):
         raise FileExistsError(f"{destination} exists: choose another name or pass --overwrite")
-    if destination.exists() and any(shard.resolve().is_relative_to(destination.resolve()) for shard in shards):
-        raise ValueError(f"{destination} holds the source: choose another destination")
     _require_replaceable(destination, suffix)
+    check_output_folder(destination.parent)
     report = Conversion(name, to)
     episodes = _episodes(name, shards, options or ReadOptions(preprocess="none"), skip_bad, report, on_episode)
     writing: dict[str, Any] = {"format": to, "encoding": encoding, "quality": quality}
@@ -165,6 +166,28 @@ def _write_shards(
                 shard.add(following)
                 following = next(episodes, None)
     return names
+
+
+def _require_fitting_name(destination: Path, to: str, suffix: str) -> None:
+    """Refuse a name that every reader would take for a file of the other format."""
+    other = next((each for each in (".npz", ".tfrecord") if each in destination.name), suffix)
+    if suffix not in destination.name and other != suffix:
+        raise ValueError(
+            f"{destination} is the name of a {other} file, and --to={to} writes {suffix}: change the name, or --to"
+        )
+
+
+def _require_apart(source: Path, shards: list[Path], destination: Path, suffix: str) -> None:
+    """Refuse to write over the source, or into it."""
+    place = destination.resolve()
+    if place.exists() and any(shard.exists() and shard.samefile(place) for shard in shards):
+        raise ValueError(f"{destination} is the source itself: choose another destination")
+    if any(shard.resolve().is_relative_to(place) for shard in shards):
+        raise ValueError(f"{destination} holds the source: choose another destination")
+    if suffix in destination.name and source.is_dir() and place.parent == source.resolve():
+        raise ValueError(
+            f"{destination} lies in the source, and would be read with it the next time: choose a place outside"
+        )
 
 
 def _require_replaceable(destination: Path, suffix: str) -> None:
