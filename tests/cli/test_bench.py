@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from visual_foresight.cli import bench
 from visual_foresight.speed import comparison, scale, solvers
 
 SMALL = ("--steps=2", "--candidates=8", "--iterations=1", "--horizon=2", "--elites=2", "--action_repeat=1")
@@ -118,3 +119,13 @@ def test_scale_measures_series_and_draws_them(command, tmp_path, tiny_predictor,
     assert picture.read_text().startswith("<svg") and picture.read_text().count("<circle") == 7
     with pytest.raises(ValueError, match="end the name in .svg"):
         scale.write_charts(tmp_path / "scale.png", json.loads(path.read_text()))
+
+
+def test_a_full_disk_does_not_cost_the_figures(command, tmp_path, monkeypatch, no_room):
+    """They are printed before they are written."""
+    monkeypatch.setattr(bench, "_measure", lambda args, settings: ({"figures": "x" * 5000}, "measured"))
+    with no_room(1000):
+        answer = command("bench", "--output", tmp_path / "b.json")
+    assert (answer.code, answer.out) == (2, "measured\n")
+    assert f"{tmp_path / 'b.json'} cannot be written" in answer.err
+    assert not list(tmp_path.iterdir())

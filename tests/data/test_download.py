@@ -102,6 +102,18 @@ def test_a_broken_line_is_resumed_at_once(host, published, tmp_path):
     assert [request.get("Range") for request in host.requests] == [None, "bytes=100000-"]
 
 
+def test_a_full_disk_names_the_part_which_is_continued_with_room(published, tmp_path, no_room):
+    """What had arrived before stays as it was."""
+    part = tmp_path / "file.bin.partial"
+    part.write_bytes(CONTENT[:100_000])
+    with pytest.raises(OSError) as raised, no_room(150_000):
+        fetch(published, tmp_path / "file.bin")
+    assert raised.value.filename == str(part)
+    assert part.read_bytes() == CONTENT[:100_000]
+    fetch(published, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
 def test_an_earlier_part_is_continued(host, published, tmp_path):
     """What a stopped run left is kept; a whole part needs nothing more."""
     (tmp_path / "file.bin.partial").write_bytes(CONTENT[:250_000])

@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
     control.describe_model(args)  # a wrong name is answered before anything is measured
     results, text = _measure(args, settings)
     results |= _machine() | {"settings": settings.table(), "model": str(args.preset), "precision": args.precision}
+    print(json.dumps(results) if args.json else text)  # first, for a full disk must not cost what took so long
     if args.output is not None:
         write_text(Path(args.output), json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results) if args.json else text)
     return 0
 
 
