@@ -124,6 +124,14 @@ def test_failed_save_leaves_the_old_predictor(saved, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
+def test_weights_that_keras_wrote_elsewhere_are_not_taken_for_none(saved, monkeypatch):
+    """A predictor of no bytes would replace the old one."""
+    monkeypatch.setattr(keras.Model, "save_weights", lambda self, path: None)
+    with pytest.raises(RuntimeError, match="does not write weights into memory"):
+        make_predictor("fast").save(saved)
+    assert VideoPredictor.load(saved).config.backbone == "seed"
+
+
 def test_a_full_disk_leaves_the_old_predictor(saved, tmp_path, no_room):
     """The error names the file, for HDF5 itself is never asked to write; and nothing else stays."""
     with pytest.raises(OSError) as raised, no_room(1000):

@@ -253,7 +253,10 @@ def weights_bytes(model: keras.Model) -> bytes:
     """
     memory = _WeightsInMemory()
     model.save_weights(memory)
-    return memory.getvalue()
+    content = memory.getvalue()
+    if not content:  # as Keras before 3.10 did, which took the name for a path
+        raise RuntimeError(f"Keras {keras.__version__} does not write weights into memory: install 3.10 or newer")
+    return content
 
 
 class _WeightsInMemory(io.BytesIO):
