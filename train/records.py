@@ -78,12 +78,16 @@ class CsvLog:
         """Makes the file, or cuts it back to `iteration`."""
         rows = _rows_until(path, iteration) if iteration else []
         self._path = path
-        video_files.write_bytes(path, _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]))
+        video_files.write_bytes(path, _lines([_HEADER, *rows]))
 
     def row(self, values: Mapping[str, float]) -> None:
         """Appends one row, or nothing where the disk is full."""
         shown = {name: f"{value:.7g}" if isinstance(value, float) else value for name, value in values.items()}
-        append_whole(self._path, _lines([shown]))
+        # Whoever removes it while a run goes on gets a new one from there, with its header.
+        append_whole(self._path, _lines([shown] if self._path.exists() else [_HEADER, shown]))
+
+
+_HEADER = dict(zip(COLUMNS, COLUMNS, strict=True))
 
 
 def check_log(path: Path) -> None:

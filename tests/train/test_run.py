@@ -153,6 +153,16 @@ def test_a_continued_log_drops_what_will_be_written_again(tmp_path):
     assert rows[2] == {"iteration": 60, "train_loss": 0.5, "val_psnr": 30.0}
 
 
+def test_a_log_that_is_removed_while_a_run_goes_on_begins_anew(tmp_path):
+    """With its header, so that it can be read."""
+    path = tmp_path / "log.csv"
+    log = records.CsvLog(path)
+    log.row({"iteration": 20, "train_loss": 0.5})
+    path.unlink()
+    log.row({"iteration": 40, "train_loss": 0.25})
+    assert records.read_log(path) == [{"iteration": 40, "train_loss": 0.25}]
+
+
 def test_a_row_that_finds_no_room_is_named_and_absent(tmp_path, no_room):
     """In the log and in the events; closing says nothing more."""
     writer = records.RunRecords(tmp_path, tmp_path / "events", 0)
