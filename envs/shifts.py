@@ -262,6 +262,8 @@ def choose_shifts(text: str) -> list[tuple[str, float]]:
     chosen: list[tuple[str, float]] = []
     for part in text.split(","):
         name = part.strip()
+        if name.partition("=")[0].strip() == "all" and "=" in name:
+            raise ValueError(f"shift {name!r}: all takes each shift at its usual strengths, and no strength of its own")
         if "=" in name:
             chosen.append(parse_shift(name))
         elif name == "all":

@@ -128,7 +128,8 @@ class AsynchronousMPC:
     Attributes:
         last_plan: the plan in use, or None.
         stopped: whether the last action stands still at the goal.
-        num_late: plans that were ready after the step they were made for.
+        num_late: plans that were ready after the step they were made for; one that is not ready yet is not counted, see
+            `is_overdue`.
         decision_seconds: duration of each finished search, encoding the context included [s].
 
     Raises:
@@ -201,6 +202,11 @@ class AsynchronousMPC:
         """End the thread, after the search that is running."""
         self._closed = True
         self._executor.shutdown(wait=True)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a plan should be there by now and is not: as long as that is so, nothing new is decided."""
+        return self._running is not None and self._step > self._due
 
     @property
     def last_plan(self) -> Plan | None:

@@ -23,12 +23,14 @@ class StopRule:
         objective: one with goals, or a sum that has one; None where each decision makes its own.
 
     Raises:
-        ValueError: a negative distance, or no goals to stop at.
+        ValueError: a negative distance, no goals to stop at, or goals without a distance.
     """
 
     def __init__(self, stop_distance: float | None, goals: np.ndarray | None, objective: Objective | None) -> None:
         self.stop_distance, self.goals = stop_distance, None
         if stop_distance is None:
+            if goals is not None:
+                raise ValueError("goals say where to stop, and nothing stops without stop_distance: pass both or none")
             return
         require_number("stop_distance", stop_distance, 0.0)
         found = goals if goals is not None else _find_goals(objective)
@@ -72,10 +74,18 @@ def objective_maker(
         ValueError: both or none are given.
     """
     if make_objective is not None and objective is None:
-        return make_objective
+        return lambda context: _checked_objective(make_objective(context))
     if objective is not None and make_objective is None:
         return lambda context: objective
     raise ValueError(f"{asked_by} needs exactly one of objective and make_objective")
+
+
+def _checked_objective(objective: Any) -> Objective:
+    if not hasattr(objective, "outputs") or not callable(objective):
+        raise TypeError(
+            f"make_objective must return an objective with outputs, such as PixelDistance(...); it gave {objective!r}"
+        )
+    return objective
 
 
 def leave_room(proposals: Any, planner: Any, remedy: str = "") -> None:

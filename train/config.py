@@ -30,6 +30,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "select": ("psnr", "loss", "regret"),
 }
 
+_WIDEST = 32
+"""Times as wide as the usual network: no memory holds more."""
+
 
 def _option(default: Any, group: str, help_text: str) -> Any:
     """A dataclass field that carries its own line of `--help`."""
@@ -266,8 +269,15 @@ def _check_ranges(config: TrainingConfig) -> None:
             raise ValueError(f"{name} must lie between 0 and {top:g}, got {getattr(config, name)}")
     if config.kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, got {config.kernel_size}")
-    if len(config.image_size) != 2 or min(config.image_size) < 8:
-        raise ValueError(f"image_size must be a height and a width of at least 8 px, got {config.image_size}")
+    if len(config.image_size) != 2 or min(config.image_size) < 8 or any(side % 8 for side in config.image_size):
+        raise ValueError(f"image_size must be a height and a width in px, multiples of 8, got {config.image_size}")
+    if config.kernel_size >= 2 * max(config.image_size):
+        raise ValueError(
+            f"kernel_size={config.kernel_size} reaches beyond pictures of {config.image_size}: it must reach as far as "
+            "anything moves in a step"
+        )
+    if config.width > _WIDEST:
+        raise ValueError(f"width multiplies the network's channels: at most {_WIDEST}, got {config.width}")
 
 
 def _check_combinations(config: TrainingConfig) -> None:

@@ -59,7 +59,9 @@ def results_of(
     pool: ProcessPoolExecutor, function: Callable[[Job], Result], jobs: Iterable[Job]
 ) -> Iterator[tuple[Job, Result] | None]:
     """Yield each job with its result as soon as it is there, and None now and then, so that progress can be shown."""
-    with _signals_held():
+    # Workers are started here, and are as deaf as this thread is now: until `follow_parent` runs in one, Ctrl-C in a
+    # terminal would end it in the middle of an import, with a traceback.
+    with _signals_held(), _signals_blocked():
         futures = {pool.submit(function, job): job for job in jobs}
     while futures:
         with _signals_held():
@@ -89,6 +91,16 @@ def _signals_held() -> Iterator[None]:
             signal.signal(number, handler)
         for held_one in held:
             signal.raise_signal(held_one)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of this block; processes that begin in it never hear of them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def follow_parent() -> None:

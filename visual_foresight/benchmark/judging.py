@@ -11,6 +11,10 @@ from visual_foresight.benchmark.settings import ControlSettings
 
 NUM_CANDIDATES = 32
 _CANDIDATE_STREAM = 0xCA
+RANK_NOTE = (
+    "rank correlation with the true remaining distance, of the cost that was planned with, of its terms (distance, "
+    "approach), and of other objectives on the same futures:"
+)
 _WORST = 1e9  # in place of infinity, which JSON does not have
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.benchmark import gallery
+from visual_foresight.benchmark.judging import RANK_NOTE
 from visual_foresight.benchmark.methods import METHODS
 from visual_foresight.benchmark.summary import group_rows
 from visual_foresight.benchmark.text import DISTANCES
@@ -145,7 +146,8 @@ def _correlations(figures: Figures) -> str:
         for name, one in figures["rank_correlation"].items()
     ]
     table = html_table(["cost", "rank correlation", "low", "high", "decisions"], rows)
-    return f"<h2>{escape(_name(figures))}: costs against the true remaining distance</h2>{table}"
+    note = f"<p class='soft'>{escape(RANK_NOTE[:1].upper() + RANK_NOTE[1:])}</p>"
+    return f"<h2>{escape(_name(figures))}: costs against the true remaining distance</h2>{note}{table}"
 
 
 def _failures(folder: Path, rows: Sequence[Figures]) -> str:

@@ -22,6 +22,8 @@ _MOST = {
     "iterations": (1_000, "a search of more takes minutes for each decision"),
     "horizon": (1_000, "no prediction holds so long"),
     "steps": (100_000, "an episode keeps what it saw"),
+    "stop_distance": (64, "no goal is farther, in pixels of 64 x 64"),
+    "seed": (2**63 - 1, "it is a whole number of 64 bits"),
 }
 """The largest numbers that are taken, and why."""
 
@@ -94,11 +96,14 @@ def check_settings(settings: ControlSettings) -> None:
         require_at_most(f"--{name}", getattr(settings, name), most, why)
     if settings.elites > settings.candidates:
         raise ValueError(
-            f"--elites {settings.elites} are the best of --candidates {settings.candidates}: pass fewer elites or more "
-            "candidates"
+            f"--elites {settings.elites} are the best of --candidates {settings.candidates}: pass fewer elites (8 if "
+            "not given) or more candidates"
         )
     if settings.replan_interval > settings.horizon:
-        raise ValueError(f"--replan_interval {settings.replan_interval} exceeds --horizon {settings.horizon}")
+        raise ValueError(
+            f"--replan_interval {settings.replan_interval} exceeds --horizon {settings.horizon}: so many steps of a "
+            "plan cannot be executed"
+        )
     if settings.seed < 0:
         raise ValueError(f"--seed must not be negative, got {settings.seed}")
     if settings.deadline_ms is not None and not settings.deadline_ms > 0:

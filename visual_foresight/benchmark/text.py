@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from visual_foresight.benchmark.judging import RANK_NOTE
 from visual_foresight.wording import aligned, counted
 
 Figures = Mapping[str, Any]
@@ -87,13 +88,13 @@ def shift_table(method: str, curve: Sequence[Figures]) -> str:
 def correlation_table(figures: Figures) -> str:
     """Return the rank correlation of the objective and its terms with the true remaining distance."""
     world = "" if figures["shift"] == "none" else f", {figures['shift']}"
-    rows = [[f"{figures['method']}{world}, rank correlation", "mean", "95 %", "decisions"]]
+    rows = [[f"{figures['method']}{world}", "rank correlation", "95 %", "decisions"]]
     for name, one in figures["rank_correlation"].items():
         if one["value"] is None:
             rows.append([name, "-", "-", str(one["num_decisions"])])
         else:
             rows.append([name, f"{one['value']:.3f}", _range(one["low"], one["high"]), str(one["num_decisions"])])
-    return aligned(rows)
+    return f"{RANK_NOTE}\n{aligned(rows)}"
 
 
 def comparison_text(comparison: Mapping[str, Any]) -> str:

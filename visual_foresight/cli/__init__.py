@@ -198,6 +198,9 @@ def _dispatch(words: list[str]) -> int:
             raise
         return _fail(f"{PROGRAM} {verb}", _message(error, _WITH_ROOM.get(verb, "")))
     except Exception as error:
+        stop = _stop_behind(error)
+        if stop is not None:
+            raise stop from error
         if os.environ.get("VISUAL_FORESIGHT_TRACEBACK") or not _is_out_of_memory(error):
             raise
         advice = "ask for less at once (a smaller batch, fewer candidates, smaller images)"
@@ -220,6 +223,14 @@ def _warnings_in_one_line(program: str) -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = usual
+
+
+def _stop_behind(error: Exception) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM that arrived inside compiled code, which makes an error of its own of it."""
+    text = str(error)
+    if "_Termination" in text:
+        return _Termination()
+    return KeyboardInterrupt() if "KeyboardInterrupt" in text else None
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -255,7 +266,7 @@ def _one_line(message: str) -> str:
 
 
 def _unknown_verb(word: str) -> str:
-    near = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown command {word!r}: {hint}the commands are {', '.join(VERBS)}"
 

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from visual_foresight.cli.unread import refuse_unread
+
 HELP = "inspect, validate, convert or download data sets"
 
 EXIT_FAULTS = 1
@@ -21,19 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the four actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="inspect|validate|convert|download")
 
-    inspect = actions.add_parser("inspect", help="print what a data set holds")
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text)
+
+    inspect = add("inspect", "print what a data set holds")
     _add_source(inspect)
     inspect.add_argument("--max_episodes", type=int, help="look at so many episodes only")
     inspect.add_argument("--picture", type=Path, help="write a contact sheet of the first episodes to this PNG file")
     inspect.add_argument("--skip_bad", action="store_true", help="pass over damaged records and count them")
 
-    validate = actions.add_parser("validate", help="read every record and name each fault; exit code 1 if any")
+    validate = add("validate", "read every record and name each fault; exit code 1 if any")
     _add_source(validate)
     validate.add_argument("--sequence_length", type=int, help="count shorter episodes as faults")
     validate.add_argument("--max_faults", type=int, default=100, help="print so many faults; the rest is counted")
     validate.add_argument("--skip_bad", action="store_true", help="exit code 0 if any record is good")
 
-    convert = actions.add_parser("convert", help="write any data set as push TFRecords or npz")
+    convert = add("convert", "write any data set as push TFRecords or npz")
     _add_source(convert)
     convert.add_argument("destination", type=Path, help="a file (.npz, .tfrecord) or a folder for several")
     convert.add_argument("--to", choices=("push", "npz"), help="format to write; the destination's suffix tells too")
@@ -44,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--skip_bad", action="store_true", help="pass over damaged records and count them")
     convert.add_argument("--overwrite", action="store_true", help="replace a destination that exists")
 
-    download = actions.add_parser("download", help="fetch a published data set, resuming where it stopped")
-    download.add_argument("dataset", choices=("push", "bair"))
+    download = add("download", "fetch a published data set, resuming where it stopped")
+    which = "push: Google's robot pushes; bair: softmotion of Berkeley"
+    download.add_argument("dataset", choices=("push", "bair"), help=which)
     download.add_argument("destination", type=Path, help="folder to fetch into")
     download.add_argument("--split", action="append", default=[], help="push: train, testseen or testnovel; repeatable")
     download.add_argument("--max_files", type=int, help="only the first so many files of each split")
@@ -235,6 +241,10 @@ def _advice(damaged: int, misfits: int) -> str:
 def _convert(args: argparse.Namespace) -> int:
     from visual_foresight.formats.conversion import convert
 
+    if args.encoding not in ("jpeg", "original"):
+        refuse_unread(args, ("quality",), "only --encoding jpeg and original lose anything")
+    if {".npz", ".tfrecord"} & set(args.destination.suffixes):
+        refuse_unread(args, ("episodes_per_file",), f"{args.destination} is one file")
     with _progress("converting") as bar:
         report = convert(
             args.path,

@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what chooses the actions; that of --simulator if absent",
     )
     methods.add_argument(
-        "--calibrate", action="store_true", help="rank correlation of costs with the true remaining distance"
+        "--calibrate",
+        action="store_true",
+        help="rank correlation of costs, and of other objectives, with the true remaining distance",
     )
     output = parser.add_argument_group("running and output")
     output.add_argument("--workers", type=int, default=1, help="processes that share the episodes")
@@ -273,7 +275,10 @@ def open_journal(
     from visual_foresight.benchmark.journal import Journal, holds_rows
     from visual_foresight.benchmark.recordings import discard_recordings
     from visual_foresight.report import versions
+    from visual_foresight.video_files import check_own_file
 
+    check_own_file(folder / "journal.jsonl", "plan", lambda content: content.startswith('{"journal"'))
+    check_own_file(folder / "results.json", "plan", lambda content: '"protocol"' in content)
     if args.overwrite:
         (folder / "journal.jsonl").unlink(missing_ok=True)
         discard_pictures(folder / "pictures")

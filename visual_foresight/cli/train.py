@@ -39,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
     config = config_from_arguments(args)
-    if config.select != "regret":
-        refuse_unread(args, ("bank",), f"--select={config.select} looks at no bank")
+    refuse_options_without_effect(args, config)
     from visual_foresight.train import fit
 
     result = fit(config, show_progress=not args.quiet)
@@ -61,6 +60,24 @@ def run(args: argparse.Namespace) -> int:
     if result.stopped == "out of time":
         print("continue with the same command and --resume", file=sys.stderr)
     return 0
+
+
+def refuse_options_without_effect(args: argparse.Namespace, config: TrainingConfig) -> None:
+    """Refuse options that stand on the command line beside others that leave them without any effect.
+
+    Raises:
+        ValueError: names them.
+    """
+    if config.select != "regret":
+        refuse_unread(args, ("bank",), f"--select={config.select} looks at no bank")
+    if not config.follow_weight:
+        refuse_unread(args, ("follow_points",), "without --follow_weight no points are followed")
+    if not config.motion_weight:
+        refuse_unread(args, ("motion_threshold", "motion_dilation"), "without --motion_weight all pixels count alike")
+    if config.stride == 1 and not config.init_from:
+        refuse_unread(args, ("shorten",), "a predictor without --stride makes no leaps to shorten")
+    if not config.use_state:
+        refuse_unread(args, ("state_weight",), "--use_state=0 predicts no states")
 
 
 def config_from_arguments(args: argparse.Namespace) -> TrainingConfig:

@@ -12,7 +12,11 @@ MODEL = ("preset", "second_opinion", "disagreement_weight", "precision")
 
 def given_options(parser: argparse.ArgumentParser, words: Iterable[str]) -> dict[str, str]:
     """The options that stand among the words: how each was written, by the name of its value."""
-    actions = parser._option_string_actions
+    actions = dict(parser._option_string_actions)
+    for nested in parser._actions:
+        if isinstance(nested, argparse._SubParsersAction):
+            for child in nested.choices.values():
+                actions |= child._option_string_actions
     written = (word.partition("=")[0] for word in words)
     return {actions[option].dest: option for option in written if option in actions}
 

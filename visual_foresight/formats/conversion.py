@@ -184,9 +184,9 @@ def _require_apart(source: Path, shards: list[Path], destination: Path, suffix: 
         raise ValueError(f"{destination} is the source itself: choose another destination")
     if any(shard.resolve().is_relative_to(place) for shard in shards):
         raise ValueError(f"{destination} holds the source: choose another destination")
-    if suffix in destination.name and source.is_dir() and place.parent == source.resolve():
+    if source.is_dir() and place.is_relative_to(source.resolve()):
         raise ValueError(
-            f"{destination} lies in the source, and would be read with it the next time: choose a place outside"
+            f"{destination} lies in the source, and may be read with it the next time: choose a place outside"
         )
 
 
