@@ -97,6 +97,22 @@ def test_a_signal_in_the_middle_of_waiting_is_answered_after_it(monkeypatch):
     assert len(waited) == 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def begin_late():
+    time.sleep(1.0)  # what a worker imports before anything of ours runs in it
+    follow()
+
+
+def test_a_signal_before_a_worker_follows_its_parent_does_not_reach_it():
+    """Ctrl-C in a terminal goes to all; one in the middle of an import would end in its traceback."""
+    with worker_pool(1, get_context("spawn"), begin_late, ()) as pool:
+        found = results_of(pool, abs, [-1])
+        next(found)
+        (process,) = pool._processes
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(process, number)
+        assert [each for each in found if each is not None] == [(-1, 1)]
+
+
 def test_every_result_comes_with_its_job():
     with worker_pool(2, get_context("spawn"), follow, ()) as pool:
         found = [each for each in results_of(pool, abs, range(-5, 0)) if each is not None]

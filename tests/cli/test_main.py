@@ -144,6 +144,12 @@ def test_errors_of_input_are_one_line(made_up_verb, refused, kind):
         ("plan --method random zero --preset nothere", "random zero imagines nothing with a predictor, so --preset"),
         ("plan --simulator true --model_dir nothere", "with a predictor, so --model_dir would be ignored"),
         ("plan --planner_seeds 2 --baseline_seeds 1", "but 'learned' runs, so --baseline_seeds would be ignored"),
+        ("train --follow_points 8", "without --follow_weight no points are followed, so --follow_points"),
+        ("train --motion_dilation 9 --motion_threshold 0.2", "all pixels count alike, so --motion_dilation and"),
+        ("train --shorten 0.5", "makes no leaps to shorten, so --shorten"),
+        ("train --use_state=0 --state_weight 5", "predicts no states, so --state_weight"),
+        ("data convert . x.npz --quality 50", "original lose anything, so --quality"),
+        ("data convert . x.npz --episodes_per_file 5", "x.npz is one file, so --episodes_per_file"),
         ("train --bank push-novel-v1", "--select=psnr looks at no bank, so --bank"),
         ("demo --simulator true --preset nothere", "with a predictor, so --preset would be ignored"),
         ("evaluate --make_bank a.npz --model_dir push_fast --bank=b", "so --model_dir and --bank would be ignored"),
@@ -176,6 +182,20 @@ def test_a_full_disk_is_one_line_with_the_way_on(made_up_verb, refused, monkeypa
     assert said + "or choose another path" in refused("made-up")
     monkeypatch.setitem(cli._WITH_ROOM, "made-up", "then go on")
     assert said + "then go on, or choose another path" in refused("made-up")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "told"), [("KeyboardInterrupt", 130, "interrupted"), ("_Termination", 143, "terminated")]
+)
+def test_a_stop_inside_compiled_code_is_a_stop(made_up_verb, command, name, code, told):
+    """It comes out as an error of the code's own, which only names what was raised in it."""
+
+    def fail(_):
+        raise RuntimeError(f"error_already_set: MISMATCH of exception types: ORIGINAL NotOk REPLACED BY {name}")
+
+    made_up_verb(fail)
+    answer = command("made-up")
+    assert answer.code == code and answer.err == f"visual-foresight: {told}\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")

@@ -172,6 +172,16 @@ def test_calibrate_without_a_planning_method_is_refused(refused, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["journal.jsonl", "results.json"])
+def test_files_of_somebody_else_stay_even_with_overwrite(name, refused, tmp_path):
+    """--overwrite begins a run of this program anew, and these are none."""
+    (tmp_path / name).write_text("mine")
+    for words in ((), ("--overwrite",)):
+        message = refused(*QUICK, "--episodes=1", "--method=zero", "--output", tmp_path, *words)
+        assert f"{name} exists and is no result of plan" in message
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_deadlines_are_counted(command, tmp_path):
     """With a deadline that cannot be kept, every decision misses it and still does one iteration."""
     words = (*QUICK, "--episodes=1", "--method=true", "--deadline_ms=0.01", "--no_report", "--output", tmp_path)

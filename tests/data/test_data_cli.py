@@ -218,7 +218,8 @@ def test_convert_writes_neither_over_its_source_nor_into_it(refused, npz_folder)
     for words in ((), ("--overwrite",)):
         for name in (source.name, "link.npz"):
             assert "is the source itself" in refused("data", "convert", source, npz_folder / name, *words)
-        assert "lies in the source" in refused("data", "convert", npz_folder, npz_folder / "new.npz", *words)
+        for name in ("new.npz", "below", "below/new.npz"):
+            assert "lies in the source" in refused("data", "convert", npz_folder, npz_folder / name, "--to=npz", *words)
     assert source.read_bytes() == before and not (npz_folder / "new.npz").exists()
 
 

@@ -237,6 +237,7 @@ def test_light_is_brighter_and_darker():
         (lambda: parse_shift("mass"), "write mass=1"),
         (lambda: choose_shifts("masse"), "did you mean 'mass'"),
         (lambda: choose_shifts(""), "unknown shift ''"),
+        (lambda: choose_shifts("mass,all=2"), "all takes each shift at its usual strengths"),
         (lambda: PushEnv(shift="nothing=1"), "unknown shift 'nothing'"),
     ],
 )

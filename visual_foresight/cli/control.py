@@ -62,9 +62,9 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         "--candidates", type=int, default=usual.candidates, help="sequences imagined per iteration, 100000 at most"
     )
     group.add_argument(
-        "--iterations", type=int, default=usual.iterations, help="iterations of the search (random has one), 1000 at most"
+        "--iterations", type=int, default=usual.iterations, help="iterations of the search (random: one), 1000 at most"
     )
-    group.add_argument("--elites", type=int, default=usual.elites, help="best candidates, to which cem and icem are fitted")
+    group.add_argument("--elites", type=int, default=usual.elites, help="best candidates, to which cem or icem fits")
     group.add_argument("--action_repeat", type=int, default=usual.action_repeat, help="steps to hold an action for")
     group.add_argument("--replan_interval", type=int, default=usual.replan_interval, help="steps executed of a plan")
     group.add_argument(
