@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from visual_foresight.output_files import naming_file
-from visual_foresight.predictor.checkpoint import WEIGHTS_FILE, read_description, sha256_of
+from visual_foresight.predictor.description import WEIGHTS_FILE, read_description, sha256_of
 from visual_foresight.train.config import TrainingConfig
 
 FORMAT_VERSION = 1

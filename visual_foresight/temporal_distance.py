@@ -22,7 +22,8 @@ from keras import layers, ops
 from visual_foresight.backend import compile_function, device_kind
 from visual_foresight.episode import Episode
 from visual_foresight.frames import check_floats, to_float, to_uint8
-from visual_foresight.predictor.checkpoint import sha256_of, weights_bytes
+from visual_foresight.predictor.checkpoint import weights_bytes
+from visual_foresight.predictor.description import sha256_of
 from visual_foresight.video_files import write_bytes, write_text
 
 __all__ = ["TemporalDistanceNetwork", "train_temporal_distance"]

@@ -95,11 +95,18 @@ def test_the_disc_arrives_however_long_a_decision_takes(steps_taken, latency_ste
 
 
 def test_before_the_first_plan_it_stands_still_and_never_waits(world, simulator):
+    """A plan that was due at step 2 is overdue from there on, until it comes."""
     executor = ByHand()
     control = controller(simulator, executor)
+    overdue = []
     for _ in range(5):
         np.testing.assert_array_equal(control.act(world.observation(), pixels=world.disc[None]), [0.0, 0.0])
-    assert control.last_plan is None
+        overdue.append(control.is_overdue)
+    assert control.last_plan is None and control.num_late == 0
+    assert overdue == [False, False, True, True, True]
+    executor.run()
+    control.act(world.observation(), pixels=world.disc[None])
+    assert control.num_late == 1 and not control.is_overdue
 
 
 def test_a_plan_begins_at_the_step_it_was_made_for(world, simulator):

@@ -1,6 +1,7 @@
 """Predictors by name."""
 
 import builtins
+import subprocess
 import sys
 import types
 
@@ -80,3 +81,18 @@ def test_hub_downloads_only_the_predictor(shelf, monkeypatch):
         "revision": "v2",
         "allow_patterns": ["config.json", "model.weights.h5"],
     }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("predict", "--preset"), ("evaluate", "--bank=push-seen-v1", "--model_dir"), ("plan", "--tasks=1", "--preset")],
+)
+def test_a_wrong_name_is_told_before_keras_is_loaded(words, tmp_path):
+    """Which takes seconds."""
+    program = (
+        "import sys; from visual_foresight import cli; code = cli.main(sys.argv[1:]); "
+        "sys.exit(code if 'keras' not in sys.modules else 99)"
+    )
+    command = [sys.executable, "-c", program, *words, "push_fats"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and "unknown preset 'push_fats'" in done.stderr

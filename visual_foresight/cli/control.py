@@ -183,7 +183,6 @@ def describe_model(args: argparse.Namespace) -> dict[str, Any]:
 
 def weights_digest(preset: str) -> str:
     """Return the SHA-256 of a predictor's weights, as its config records and its loading checked it."""
-    from visual_foresight.predictor.checkpoint import read_description
-    from visual_foresight.predictor.presets import preset_directory
+    from visual_foresight.predictor.presets import describe_preset
 
-    return read_description(preset_directory(preset))["weights_sha256"]
+    return describe_preset(preset)["weights_sha256"]

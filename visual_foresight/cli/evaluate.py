@@ -109,11 +109,15 @@ def _check_contradictions(args: argparse.Namespace) -> None:
 
 
 def _load_predictors(names: list[str]) -> dict[str, Any]:
-    from visual_foresight.predictor.predictor import VideoPredictor
+    from visual_foresight.predictor.presets import describe_preset
 
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} is named twice; compare a predictor with others")
+    for name in names:
+        describe_preset(name)  # a wrong one is answered before Keras is loaded, which takes seconds
+    from visual_foresight.predictor.predictor import VideoPredictor
+
     return {name: VideoPredictor.from_preset(name) for name in names}
 
 

@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write both animations as GIF, MP4 and a still, and print the error beside that of the copied frame."""
     check_options(args)
+    from visual_foresight.predictor.presets import describe_preset
+
+    describe_preset(args.preset)  # a wrong name is answered before Keras is loaded, which takes seconds
     from visual_foresight.predictor import VideoPredictor
     from visual_foresight.video_files import check_output_folder, check_own_file
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visual_foresight.predictor.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_predictor
+from visual_foresight.predictor.description import CONFIG_FILE, WEIGHTS_FILE, read_description
 from visual_foresight.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -33,7 +33,15 @@ def load_preset(preset: str | Path, *, dtype: Any = None) -> "VideoPredictor":
         ImportError: a hub address without the extra that downloads it.
         FileNotFoundError: a path without a predictor.
     """
-    return load_predictor(preset_directory(preset), dtype=dtype)
+    directory = preset_directory(preset)
+    from visual_foresight.predictor.checkpoint import load_predictor  # not before the name is known: it loads Keras
+
+    return load_predictor(directory, dtype=dtype)
+
+
+def describe_preset(preset: str | Path) -> dict[str, Any]:
+    """The checked `config.json` of a preset, without loading it; raises as `load_preset` does."""
+    return read_description(preset_directory(preset))
 
 
 def preset_directory(preset: str | Path) -> Path:
