@@ -339,7 +339,7 @@ def test_a_predictor_that_does_not_fit_says_what_to_do(tmp_path, refused, tiny_p
 def test_a_table_of_somebody_else_is_no_log(tmp_path, refused):
     """It stays where the log of a run would be, and is named before any data is read."""
     (tmp_path / "log.csv").write_text("day,weight\n1,2\n")
-    message = refused("train", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path, "--overwrite=1")
+    message = refused("train", "--data_dir", Path(__file__).parent, "--output_dir", tmp_path, "--overwrite=1")
     assert "log.csv exists and is no result of train" in message
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 

@@ -1,4 +1,4 @@
-"""What a saved predictor says of itself, read without Keras, which takes seconds to load: wrong names are told at once."""
+"""What a saved predictor says of itself, read without Keras, which takes seconds to load."""
 
 import hashlib
 import json
