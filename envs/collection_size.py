@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from visual_foresight.envs.collect import CollectSettings
 
 _COMPRESSED = 20
-"""Frames of the pushing environment become 3 to 7 times smaller in the formats that compress."""
+"""Times; formats that compress make these frames 3 to 7 times smaller. More, so that none that fits is refused."""
 
 
 def check_room(directory: Path, settings: CollectSettings) -> None:

@@ -13,8 +13,14 @@ from gymnasium import spaces
 
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
-from visual_foresight.planners.controller_parts import StopRule, leave_room, objective_maker
-from visual_foresight.planners.objectives.maps import checked_pixels
+from visual_foresight.planners.controller_parts import (
+    check_objectives,
+    goals_to_stop_at,
+    is_near,
+    leave_room,
+    objective_of,
+    pixels_inside,
+)
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import CostFn, Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.search import require_gradient
@@ -157,7 +163,7 @@ class AsynchronousMPC:
         executor: Executor | None = None,
     ) -> None:
         """Check the settings and reset."""
-        make_objective = objective_maker("AsynchronousMPC", objective, make_objective)
+        check_objectives("AsynchronousMPC", objective, make_objective)
         check_parts(simulator, planner, objective, starts=make_start is None)
         require_count("latency_steps", latency_steps)
         require_count("context_frames", context_frames)
@@ -169,10 +175,9 @@ class AsynchronousMPC:
             raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
         self.when_late = when_late
         leave_room(proposals, planner)
-        self.simulator, self.planner, self.action_space = simulator, planner, action_space
+        self.simulator, self.planner, self.objective, self.action_space = simulator, planner, objective, action_space
         self.proposals, self._make_objective = proposals, make_objective
-        self._stop = StopRule(stop_distance, goals, objective)
-        self.stop_distance, self.goals = stop_distance, self._stop.goals
+        self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
         self.latency_steps, self.context_frames, self.fill = latency_steps, context_frames, fill
         self.deadline_ms = None if period_ms is None else latency_steps * period_ms
         self._make_start = make_start
@@ -232,9 +237,8 @@ class AsynchronousMPC:
             raise RuntimeError("this controller is closed, its thread has ended: make another")
         self._history.see(observation)
         if pixels is not None:
-            limits = np.array(self._history.image_size, np.float32) - 1.0
-            pixels = np.clip(checked_pixels("pixels", pixels), 0.0, limits)
-        self.stopped = self._stop.is_near(pixels)
+            pixels = pixels_inside(pixels, self._history.image_size)
+        self.stopped = is_near(pixels, self.goals, self.stop_distance)
         if self.stopped:  # plans count on what is not executed now
             self._current, self._abandoned = None, self._running is not None
         self._collect()
@@ -275,7 +279,7 @@ class AsynchronousMPC:
 
     def _begin_search(self, pixels: np.ndarray | None) -> None:
         context = self._history.context(pixels)
-        objective = self._make_objective(context)
+        objective = objective_of(context, self.objective, self._make_objective)
         start = None if self._make_start is None else self._make_start(context)
         decided = self._decided(self.latency_steps)
         self._due = self._step + self.latency_steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,15 @@ from visual_foresight.planners.settings import require_number
 from visual_foresight.planners.step_planner import StepPlanner
 
 
-class StopRule:
-    """Whether every designated pixel is near its goal.
+def pixels_inside(pixels: Any, image_size: Sequence[int]) -> np.ndarray:
+    """Designated pixels [P, 2] as (row, col), those outside the image moved to its border."""
+    return np.clip(checked_pixels("pixels", pixels), 0.0, np.array(image_size, np.float32) - 1.0)
+
+
+def goals_to_stop_at(
+    stop_distance: float | None, goals: np.ndarray | None, objective: Objective | None
+) -> np.ndarray | None:
+    """The goals [P, 2] near which a controller stands still; None where it never does.
 
     Args:
         stop_distance: how near [px]; None never stops.
@@ -25,34 +32,29 @@ class StopRule:
     Raises:
         ValueError: a negative distance, no goals to stop at, or goals without a distance.
     """
+    if stop_distance is None:
+        if goals is not None:
+            raise ValueError("goals say where to stop, and nothing stops without stop_distance: pass both or none")
+        return None
+    require_number("stop_distance", stop_distance, 0.0)
+    found = goals if goals is not None else _find_goals(objective)
+    if found is None:
+        raise ValueError("stop_distance needs to know where to stop: pass goals=[(row, col), ...]")
+    return checked_pixels("goals", found)
 
-    def __init__(self, stop_distance: float | None, goals: np.ndarray | None, objective: Objective | None) -> None:
-        self.stop_distance, self.goals = stop_distance, None
-        if stop_distance is None:
-            if goals is not None:
-                raise ValueError("goals say where to stop, and nothing stops without stop_distance: pass both or none")
-            return
-        require_number("stop_distance", stop_distance, 0.0)
-        found = goals if goals is not None else _find_goals(objective)
-        if found is None:
-            raise ValueError("stop_distance needs to know where to stop: pass goals=[(row, col), ...]")
-        self.goals = checked_pixels("goals", found)
 
-    def is_near(self, pixels: np.ndarray | None) -> bool:
-        """Whether to stand still now.
+def is_near(pixels: np.ndarray | None, goals: np.ndarray | None, stop_distance: float | None) -> bool:
+    """Whether every designated pixel [P, 2] is near its goal.
 
-        Args:
-            pixels: [P, 2] designated pixels now, as (row, col).
-
-        Raises:
-            ValueError: there is a distance to stop at, and pixels of another shape than the goals', or none.
-        """
-        if self.stop_distance is None or self.goals is None:
-            return False
-        if pixels is None or pixels.shape != self.goals.shape:
-            given = None if pixels is None else list(pixels.shape)
-            raise ValueError(f"stop_distance needs pixels {list(self.goals.shape)} at every step, got {given}")
-        return bool(np.linalg.norm(pixels - self.goals, axis=1).max() <= self.stop_distance)
+    Raises:
+        ValueError: there is a distance to stop at, and pixels of another shape than the goals', or none.
+    """
+    if stop_distance is None or goals is None:
+        return False
+    if pixels is None or pixels.shape != goals.shape:
+        given = None if pixels is None else list(pixels.shape)
+        raise ValueError(f"stop_distance needs pixels {list(goals.shape)} at every step, got {given}")
+    return bool(np.linalg.norm(pixels - goals, axis=1).max() <= stop_distance)
 
 
 def _find_goals(objective: Any) -> np.ndarray | None:
@@ -65,27 +67,30 @@ def _find_goals(objective: Any) -> np.ndarray | None:
     return None
 
 
-def objective_maker(
-    asked_by: str, objective: Objective | None, make_objective: Callable[[Context], Objective] | None
-) -> Callable[[Context], Objective]:
-    """What gives the objective of each decision.
+def check_objectives(asked_by: str, objective: Any, make_objective: Any) -> None:
+    """Refuse both or none of an objective and what makes one for each decision.
 
     Raises:
-        ValueError: both or none are given.
+        ValueError: says so.
     """
-    if make_objective is not None and objective is None:
-        return lambda context: _checked_objective(make_objective(context))
-    if objective is not None and make_objective is None:
-        return lambda context: objective
-    raise ValueError(f"{asked_by} needs exactly one of objective and make_objective")
+    if (objective is None) == (make_objective is None):
+        raise ValueError(f"{asked_by} needs exactly one of objective and make_objective")
 
 
-def _checked_objective(objective: Any) -> Objective:
-    if not hasattr(objective, "outputs") or not callable(objective):
+def objective_of(
+    context: Context, objective: Objective | None, make_objective: Callable[[Context], Objective] | None
+) -> Objective:
+    """The objective of a decision.
+
+    Raises:
+        TypeError: `make_objective` gave something else.
+    """
+    found: Any = objective if make_objective is None else make_objective(context)
+    if not hasattr(found, "outputs") or not callable(found):
         raise TypeError(
-            f"make_objective must return an objective with outputs, such as PixelDistance(...); it gave {objective!r}"
+            f"make_objective must return an objective with outputs, such as PixelDistance(...); it gave {found!r}"
         )
-    return objective
+    return found
 
 
 def leave_room(proposals: Any, planner: Any, remedy: str = "") -> None:

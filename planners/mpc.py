@@ -11,8 +11,15 @@ from gymnasium import spaces
 
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
-from visual_foresight.planners.controller_parts import StopRule, leave_room, objective_maker
-from visual_foresight.planners.objectives.maps import checked_pixels, expected_pixels
+from visual_foresight.planners.controller_parts import (
+    check_objectives,
+    goals_to_stop_at,
+    is_near,
+    leave_room,
+    objective_of,
+    pixels_inside,
+)
+from visual_foresight.planners.objectives.maps import expected_pixels
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import generator_of, require_count, require_number
@@ -81,7 +88,7 @@ class MPC:
         make_start: Callable[[Context], Any] | None = None,
     ) -> None:
         """Check the settings and reset."""
-        make_objective = objective_maker("MPC", objective, make_objective)
+        check_objectives("MPC", objective, make_objective)
         check_parts(simulator, planner, objective, starts=make_start is None)
         require_count("replan_interval", replan_interval)
         require_count("context_frames", context_frames)
@@ -95,13 +102,12 @@ class MPC:
             leave_room(proposals, planner, ", or set warm_start=False")
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
         self._bounds = ActionBounds.of(action_space)
-        self._make_objective = make_objective
+        self._objective, self._make_objective = objective, make_objective
         self._make_start = make_start or (lambda context: start_simulator(simulator, context))
         self._asks_pixels = make_start is None
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
         self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
-        self._stop = StopRule(stop_distance, goals, objective)
-        self.stop_distance, self.goals = stop_distance, self._stop.goals
+        self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
         self.rng = generator_of(rng)
         self.reset()
 
@@ -138,7 +144,7 @@ class MPC:
         began = clock()
         self._history.see(observation)
         pixels, maps = self._locate(pixels)
-        self.stopped = self._stop.is_near(pixels)
+        self.stopped = is_near(pixels, self.goals, self.stop_distance)
         if self.stopped:
             self._keep_maps(pixels, maps)
             self._since_plan = max(self._since_plan, self.replan_interval)  # what was planned before is stale
@@ -165,7 +171,7 @@ class MPC:
     # ---- one decision -----------------------------------------------------------------------------------------
 
     def _decide(self, context: Context, began: float) -> Plan:
-        objective = self._make_objective(context)
+        objective = objective_of(context, self._objective, self._make_objective)
         if self._asks_pixels and context.pixels is None and "pixels" in objective.outputs:
             raise ValueError("the objective follows designated pixels: pass pixels=[(row, col), ...] to act")
         start = self._make_start(context)
@@ -207,8 +213,7 @@ class MPC:
     def _locate(self, pixels: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The designated pixels now [P, 2], and their maps [P, H, W] where the controller carries them itself."""
         if pixels is not None:
-            limits = np.array(self._history.image_size, np.float32) - 1.0
-            pixels = np.clip(checked_pixels("pixels", pixels), 0.0, limits)
+            pixels = pixels_inside(pixels, self._history.image_size)
         if self.tracking == "truth":
             return pixels, None
         if self._anchor is None:

@@ -15,7 +15,7 @@ def naming_file(path: str | os.PathLike, temporary: Path | None = None) -> Itera
 
     Args:
         path: the file or folder as its reader will know it.
-        temporary: where it is written for now; errors about other files keep their name then.
+        temporary: where it is written until it is whole; errors about other files keep their name then.
     """
     try:
         yield

@@ -239,7 +239,8 @@ def test_act_returns_while_a_slow_model_is_still_thinking(world, simulator):
 
 def test_an_error_in_the_search_reaches_the_caller(world, simulator):
     executor = ByHand(automatic_after=1)
-    control = controller(simulator, executor, objective=PixelDistance([[1.0, 2.0], [3.0, 4.0]]))
+    control = controller(simulator, executor)
+    control.objective = PixelDistance([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ValueError, match="the objective has 2 goals"):
         play(world, control, executor, 3)
 

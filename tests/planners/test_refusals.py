@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from visual_foresight.planners import CEM, MPC, MPPI, AsynchronousMPC, RandomShooting
-from visual_foresight.planners.controller_parts import StopRule, objective_maker
+from visual_foresight.planners.controller_parts import goals_to_stop_at, objective_of
 from visual_foresight.planners.ensemble import EnsembleCost
 from visual_foresight.planners.objectives import PixelDistance, RobotState, TemporalDistance, WeightedSum, register
 from visual_foresight.rollout import Rollout
@@ -196,14 +196,13 @@ def test_frames_that_cannot_be_compared_are_not_registered(wrong, message):
 
 def test_what_make_objective_gives_is_looked_at():
     """A function that forgot to return says nothing by itself."""
-    make = objective_maker("MPC", None, lambda context: None)
     with pytest.raises(TypeError, match="must return an objective with outputs.*it gave None"):
-        make(None)
+        objective_of(None, None, lambda context: None)
     given = PixelDistance([1.0, 2.0])
-    assert objective_maker("MPC", None, lambda context: given)(None) is given
+    assert objective_of(None, None, lambda context: given) is given
 
 
 def test_goals_without_a_distance_to_stop_at_are_refused():
     """They had been ignored."""
     with pytest.raises(ValueError, match="nothing stops without stop_distance"):
-        StopRule(None, [[1.0, 2.0]], PixelDistance([1.0, 2.0]))
+        goals_to_stop_at(None, [[1.0, 2.0]], PixelDistance([1.0, 2.0]))

@@ -15,9 +15,7 @@ _DIFFERENCE = 8 / 255
 _ELSEWHERE = 1e-3
 
 
-def alternative_costs(
-    environment: Any, controller: Any, task: Any, candidates: np.ndarray, height: float
-) -> dict[str, np.ndarray]:
+def alternative_costs(environment: Any, controller: Any, task: Any, candidates: np.ndarray) -> dict[str, np.ndarray]:
     """Costs [K] of candidates [K, T, A] by other objectives, all of one rollout.
 
     Args:
@@ -25,7 +23,6 @@ def alternative_costs(
         controller: an MPC that has just decided.
         task: what is asked.
         candidates: what is costed.
-        height: rows of the picture.
 
     Returns:
         By name: "pixel, no blur" (distance of the map's mean), "pixel, last step" and, where the simulator predicts
@@ -38,7 +35,7 @@ def alternative_costs(
     simulator = controller.simulator
     if isinstance(simulator, TrueStateSimulator):
         return {}
-    goal, scale = controller.goals[0], height / 64
+    goal, scale = controller.goals[0], environment.camera.height / 64
     objectives: dict[str, Any] = {
         "pixel, no blur": PixelDistance(goal, scale=scale, spread_weight=0.0),
         "pixel, last step": PixelDistance(goal, 1e6, scale=scale),
@@ -69,6 +66,6 @@ def _pictures(environment: Any, controller: Any, task: Any) -> tuple[np.ndarray,
     first = 2 + 4 * task.object_index
     physics.data.qpos[first : first + 2] = task.goal_position
     physics.refresh()
-    pictures = present, environment.draw(physics)
+    goal = environment.draw(physics)
     rectification = getattr(controller, "rectification", None)
-    return pictures if rectification is None else tuple(rectification.image(one) for one in pictures)  # type: ignore[return-value]
+    return (present, goal) if rectification is None else (rectification.image(present), rectification.image(goal))

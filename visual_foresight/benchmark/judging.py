@@ -54,7 +54,7 @@ def judge_plan(environment: Any, controller: Any, task: Any, settings: ControlSe
         )
     finally:
         truth.close()
-    others = alternative_costs(env, controller, task, candidates, env.camera.height)
+    others = alternative_costs(env, controller, task, candidates)
     costs = {name: _rounded(values) for name, values in {**judgement.costs, **others}.items()}
     return {"costs": costs, "distances": _rounded(judgement.distances)}
 
