@@ -16,6 +16,7 @@ from visual_foresight.planners.plan import CostFn, IterationRecord, Plan, Planne
 from visual_foresight.planners.plan_many import plan_many
 from visual_foresight.planners.random_shooting import RandomShooting
 from visual_foresight.planners.rectification import Rectification, RectifiedController
+from visual_foresight.planners.scripted_pusher import ScriptedPusher
 
 PLANNERS: dict[str, type] = {
     "cem": CEM,
@@ -47,6 +48,7 @@ __all__ = [
     "RandomShooting",
     "Rectification",
     "RectifiedController",
+    "ScriptedPusher",
     "plan_many",
     "shift",
 ]

@@ -15,6 +15,7 @@ from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.controller_parts import (
     check_objectives,
+    check_proposals,
     goals_to_stop_at,
     is_near,
     leave_room,
@@ -125,7 +126,9 @@ class AsynchronousMPC:
             meanwhile, and a search that is running is thrown away: it counts on actions that are not executed.
         goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
         proposals: candidates that every search should consider, see :class:`Planner`; a callable is called in the
-            planner's thread.
+            planner's thread; or, in their place,
+        make_proposals: makes those of each search from its :class:`Context`, in the caller's thread; its ``decided``
+            are the actions that will be executed before the plan begins.
         fill: what shifted plans end with.
         make_start: makes the simulator's start from a :class:`Context`; called in the caller's thread, because it may
             read the environment.
@@ -139,7 +142,8 @@ class AsynchronousMPC:
         decision_seconds: duration of each finished search, encoding the context included [s].
 
     Raises:
-        ValueError: both or none of the objectives, a setting outside its range, or no goals to stop at.
+        ValueError: both or none of the objectives, both kinds of proposals, a setting outside its range, or no goals to
+            stop at.
     """
 
     def __init__(
@@ -158,6 +162,7 @@ class AsynchronousMPC:
         stop_distance: float | None = None,
         goals: np.ndarray | None = None,
         proposals: np.ndarray | ProposalFn | None = None,
+        make_proposals: Callable[[Context], np.ndarray | ProposalFn | None] | None = None,
         fill: str | np.ndarray = "hold",
         make_start: Callable[[Context], Any] | None = None,
         executor: Executor | None = None,
@@ -174,9 +179,11 @@ class AsynchronousMPC:
         if when_late not in WHEN_LATE:
             raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
         self.when_late = when_late
+        check_proposals("AsynchronousMPC", proposals, make_proposals)
         leave_room(proposals, planner)
         self.simulator, self.planner, self.objective, self.action_space = simulator, planner, objective, action_space
         self.proposals, self._make_objective = proposals, make_objective
+        self._make_proposals = make_proposals or (lambda context: self.proposals)
         self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
         self.latency_steps, self.context_frames, self.fill = latency_steps, context_frames, fill
         self.deadline_ms = None if period_ms is None else latency_steps * period_ms
@@ -278,12 +285,13 @@ class AsynchronousMPC:
         return np.concatenate([self._bounds.clip(left), still[len(left) :]])
 
     def _begin_search(self, pixels: np.ndarray | None) -> None:
-        context = self._history.context(pixels)
+        decided = self._decided(self.latency_steps)
+        context = replace(self._history.context(pixels), decided=decided)
         objective = objective_of(context, self.objective, self._make_objective)
         start = None if self._make_start is None else self._make_start(context)
-        decided = self._decided(self.latency_steps)
+        proposals = self._make_proposals(context)
         self._due = self._step + self.latency_steps
-        work = (objective, context, start, decided, self._due, self._current)
+        work = (objective, context, start, proposals, decided, self._due, self._current)
         self._running = self._executor.submit(self._search, *work)
 
     def _search(
@@ -291,6 +299,7 @@ class AsynchronousMPC:
         objective: Objective,
         context: Context,
         start: Any,
+        proposals: Any,
         decided: np.ndarray,
         first_step: int,
         before: _Timed | None,
@@ -309,7 +318,7 @@ class AsynchronousMPC:
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
         plan = self.planner.plan(
-            costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, proposals=self.proposals, **warm
+            costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, proposals=proposals, **warm
         )
         check_plan(plan, self._bounds.action_size, self.latency_steps)
         seconds = clock() - began

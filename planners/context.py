@@ -20,6 +20,7 @@ class Context:
         pixels: [P, 2] (row, col) of the designated pixels now, or None.
         pixel_distributions: [P, H, W] their maps, when the controller tracks them itself, or None.
         observation: the last observation as it came.
+        decided: [D, A], actions that will be executed before the plan begins; None where it begins now.
     """
 
     frames: np.ndarray
@@ -28,6 +29,7 @@ class Context:
     pixels: np.ndarray | None
     pixel_distributions: np.ndarray | None
     observation: Mapping[str, Any]
+    decided: np.ndarray | None = None
 
 
 class History:

@@ -112,3 +112,13 @@ def leave_room(proposals: Any, planner: Any, remedy: str = "") -> None:
             f"{len(proposals)} proposals and the last plan are more than the {room} candidates of the first iteration; "
             f"pass at most {room - 1}, or raise num_candidates{remedy}"
         )
+
+
+def check_proposals(asked_by: str, proposals: Any, make_proposals: Any) -> None:
+    """Refuse proposals beside what makes them for each decision.
+
+    Raises:
+        ValueError: says so.
+    """
+    if proposals is not None and make_proposals is not None:
+        raise ValueError(f"{asked_by} takes either proposals or make_proposals, which makes them for each decision")

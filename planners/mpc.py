@@ -13,6 +13,7 @@ from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.controller_parts import (
     check_objectives,
+    check_proposals,
     goals_to_stop_at,
     is_near,
     leave_room,
@@ -53,7 +54,8 @@ class MPC:
         goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
         warm_start: begin each search with the last plan, shifted.
         fill: what a shifted plan ends with, see :func:`shift`.
-        proposals: candidates that every search should consider, see :class:`Planner`.
+        proposals: candidates that every search should consider, see :class:`Planner`; or, in their place,
+        make_proposals: makes those of each decision from its :class:`Context`, such as a :class:`ScriptedPusher`.
         make_start: makes the simulator's start from a :class:`Context`, for simulators whose ``start`` takes something
             else (``lambda context: simulator.start()`` for one that reads the environment itself).
 
@@ -64,7 +66,8 @@ class MPC:
         decision_seconds: wall time of each decision since `reset` [s].
 
     Raises:
-        ValueError: both or none of the objectives, a setting outside its range, or no goals to stop at.
+        ValueError: both or none of the objectives, both kinds of proposals, a setting outside its range, or no goals to
+            stop at.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class MPC:
         warm_start: bool = True,
         fill: str | np.ndarray = "hold",
         proposals: np.ndarray | ProposalFn | None = None,
+        make_proposals: Callable[[Context], np.ndarray | ProposalFn | None] | None = None,
         make_start: Callable[[Context], Any] | None = None,
     ) -> None:
         """Check the settings and reset."""
@@ -98,11 +102,13 @@ class MPC:
             raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
         if deadline_ms is not None:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
+        check_proposals("MPC", proposals, make_proposals)
         if warm_start:
             leave_room(proposals, planner, ", or set warm_start=False")
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
         self._bounds = ActionBounds.of(action_space)
         self._objective, self._make_objective = objective, make_objective
+        self._make_proposals = make_proposals or (lambda context: self.proposals)
         self._make_start = make_start or (lambda context: start_simulator(simulator, context))
         self._asks_pixels = make_start is None
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
@@ -174,7 +180,7 @@ class MPC:
         objective = objective_of(context, self._objective, self._make_objective)
         if self._asks_pixels and context.pixels is None and "pixels" in objective.outputs:
             raise ValueError("the objective follows designated pixels: pass pixels=[(row, col), ...] to act")
-        start = self._make_start(context)
+        start, proposals = self._make_start(context), self._make_proposals(context)
         deadline_ms = None
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
@@ -182,7 +188,7 @@ class MPC:
             cost_function(self.simulator, start, objective),
             self.action_space,
             rng=self.rng,
-            proposals=self.proposals,
+            proposals=proposals,
             deadline_ms=deadline_ms,
             **self._warm_start(),
         )

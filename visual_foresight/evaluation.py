@@ -78,8 +78,9 @@ def evaluate(
         "mean" over them, the figures "psnr", "copy_psnr", "moving_psnr", "copy_moving_psnr" [dB], "ssim", "copy_ssim"
         ("lpips", "copy_lpips"), each as {"mean", "low", "high", "count"} with 95 % bootstrap intervals over episodes;
         "psnr_gain" and "moving_psnr_gain": the paired differences to copying; "pixels": for each horizon, motion bin
-        and visibility, errors [px] of the map ("expected" distance, distance of its "mean" and of its "mode") and of
-        assuming "no_motion"; empty without such extras. "comparisons": the same for each other predictor, with
+        and visibility, errors [px] of the map ("expected" distance, distance of its "mean" and of its "mode"; "whole":
+        the expected distance of a map that began in the one pixel that the point lies in) and of assuming "no_motion";
+        empty without such extras. "comparisons": the same for each other predictor, with
         "psnr_difference", ...: the predictor's figure less the other's, paired; and in "pixels"
         "expected_difference": the other's error less the predictor's.
 

@@ -19,19 +19,27 @@ __all__ = ["HORIZONS", "PIXEL_FIGURES", "interval", "pixel_rows", "start_maps", 
 HORIZONS = (5, 10, 15)
 """Steps of true actions after which the error of designated pixels is reported, as far as the episodes reach."""
 
-PIXEL_FIGURES = ("expected", "mean", "mode", "no_motion")
+PIXEL_FIGURES = ("expected", "whole", "mean", "mode", "no_motion")
 MOVED = "moved"
 """The two bins of objects that moved together: 2 px and more."""
 
 
 def start_maps(windows: Sequence[Episode], now: int) -> np.ndarray:
-    """`[B, H, W, M]` maps of the designated pixels in the last given frame; those outside are put on the border."""
+    """`[B, H, W, 2M]` maps of designated pixels in the last given frame; those outside are put on the border.
+
+    First those of the points, which lie between pixels, so that a map of one covers four; behind them those of the
+    whole pixels that the points lie in.
+    """
     from visual_foresight.simulator import pixel_maps
 
-    height, width = windows[0].image_size
-    pixels = np.stack([window.extras["object_pixels"][now] for window in windows])
-    pixels = np.clip(np.nan_to_num(pixels), 0, [height - 1, width - 1])
-    return np.stack([np.moveaxis(pixel_maps(points, (height, width)), 0, -1) for points in pixels])
+    size = windows[0].image_size
+    pixels = np.stack([_inside(window.extras["object_pixels"][now], size) for window in windows])
+    pixels = np.concatenate([pixels, np.round(pixels)], axis=1)
+    return np.stack([np.moveaxis(pixel_maps(points, size), 0, -1) for points in pixels])
+
+
+def _inside(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    return np.clip(np.nan_to_num(pixels), 0, np.array(image_size) - 1)
 
 
 def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) -> list[dict[str, Any]]:
@@ -39,7 +47,8 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
 
     Args:
         window: with the extras `object_pixels` `[T, M, 2]`, `object_hidden` `[T, M]` and perhaps `object_present`.
-        maps: `[P, M, H, W]`.
+        maps: `[P, 2M, H, W]`, from `start_maps`. A whole pixel is taken to go as the point in it does, which leaves out
+            that it turns about it.
         context: frames given.
         episode: number of the window.
 
@@ -49,7 +58,8 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
     """
     now = context - 1
     pixels, hidden = window.extras["object_pixels"].astype(np.float64), window.extras["object_hidden"].astype(bool)
-    limits = np.array(window.image_size) - 0.5
+    limits, count = np.array(window.image_size) - 0.5, pixels.shape[1]
+    beside = np.round(_inside(pixels[now], window.image_size)) - _inside(pixels[now], window.image_size)
     inside = np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))  # [T, M]
     present = window.extras.get("object_present", np.ones_like(hidden)).astype(bool)
     rows = []
@@ -60,6 +70,7 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
         for index in np.flatnonzero(present[now] & inside[now] & inside[then] & ~hidden[now]):
             moved = float(np.linalg.norm(pixels[then, index] - pixels[now, index]))
             errors = metrics.pixel_errors(maps[horizon - 1, index], pixels[then, index])
+            of_whole = metrics.pixel_errors(maps[horizon - 1, count + index], pixels[then, index] + beside[index])
             rows.append(
                 {
                     "episode": episode,
@@ -68,6 +79,7 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
                     "seen": "hidden" if hidden[then, index] else "visible",
                     "no_motion": moved,
                     **{name: float(value) for name, value in errors.items()},
+                    "whole": float(of_whole["expected"]),
                 }
             )
     return rows

@@ -1,5 +1,7 @@
 """Methods: what each imagines with, and that every one runs a task."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from visual_foresight.benchmark.rows import episode_row
 from visual_foresight.benchmark.settings import ControlSettings
 from visual_foresight.benchmark.simulators import StillSimulator, make_simulator
 from visual_foresight.cli.control import DEFAULT_ENVIRONMENT
+from visual_foresight.envs.tasks import sample_task
 
 SMALL = ControlSettings(steps=3, candidates=8, iterations=1, elites=2, horizon=2, action_repeat=1, replan_interval=2)
 
@@ -97,6 +100,19 @@ def test_true_state_objective_costs_exact_positions(environment, task):
         places.append(env.physics.object_poses()[task.object_index, :2])
     distances = np.linalg.norm(np.array(places) - task.goal_position, axis=1) / metres_per_pixel()
     assert pilot.last_plan.cost == pytest.approx((distances[0] + 10 * distances[1]) / 11, rel=1e-4)
+
+
+def test_scripted_pushes_bring_objects_nearer_without_a_search(environment):
+    """The physics judges seven pushes and one other sequence; with eight others it gets half as far, or less."""
+    settings = ControlSettings(planner="random", candidates=8, horizon=15, replan_interval=15, steps=15, elites=2)
+    imagination = make_imagination("true", environment, "")
+    gained = {7: [], 0: []}
+    for task in map(sample_task, range(4)):
+        for count, gains in gained.items():
+            own = replace(settings, proposals=count)
+            record = run_task(environment, imagination, task, own, name="t", rng=0, whole_budget=True)
+            gains.append(record.distances[0] - record.distances[-1])
+    assert min(gained[7]) > 3.0 and np.mean(gained[7]) > 2 * np.mean(gained[0])
 
 
 def test_a_still_future_keeps_the_picture_and_moves_the_robot():

@@ -67,6 +67,7 @@ def test_bench_measures_a_predictor(command, tmp_path, tiny_predictor):
     ("words", "message"),
     [
         (["--repeats=0"], "--repeats must be at least 1"),
+        (["--repeats=1000000000"], "--repeats must be at most 100,000"),
         (["--only", "everything"], "--only"),
         (["--training_batches", "0"], "--training_batches must be at least 1"),
         (["--scale", "--compare"], "ask for one at a time"),

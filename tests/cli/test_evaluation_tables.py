@@ -20,7 +20,7 @@ def made_report(value, count=4):
         for prefix in ("", "copy_")
         for suffix in ("", "_difference")
     }
-    pixels = {"5": {"still": {"visible": {name: value for name in ("expected", "mean", "mode", "no_motion")}}}}
+    pixels = {"5": {"still": {"visible": {name: value for name in ("expected", "whole", "mean", "mode", "no_motion")}}}}
     other = {"steps": [row] * 5, "mean": row, "pixels": pixels}
     horizon = {name: value for name in ("rank_correlation", "regret", "top_regret", "copy_regret", "copy_top_regret")}
     bank = {"bank": "b", "scenes": count, "sequences": 9, "top": 3, "horizons": {"5": horizon}}

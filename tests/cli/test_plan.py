@@ -215,6 +215,8 @@ def test_two_runs_are_compared(command, refused, tmp_path):
         (["--tasks=5000"], "holds 200 tasks"),
         (["--planner=cem_gradient", "--method", "learned", "true"], "true has no gradients"),
         (["--deadline_ms=0"], "--deadline_ms must be positive"),
+        (["--proposals=100"], "--proposals 100 are some of --candidates 100"),
+        (["--proposals=-1"], "pass 0 to 99"),
     ],
 )
 def test_wrong_input_is_refused(words, message, refused, tmp_path):

@@ -78,13 +78,18 @@ def test_the_pixel_figures_are_those_of_the_simulator(predictor, report):
     from visual_foresight.simulator import LearnedSimulator
 
     simulator = LearnedSimulator(predictor)
-    errors = {name: {} for name in ("expected", "mode", "no_motion")}
+    errors = {name: {} for name in ("expected", "whole", "mode", "no_motion")}
     for episode in tracked(5):
         pixel = episode.extras["object_pixels"][1, :1]
         start = simulator.start(episode.frames[:2], episode.actions[:1], episode.states[:2], pixels=pixel)
         rollout = simulator.rollout(start, episode.actions[None, 1:6])
         truth = episode.extras["object_pixels"][6, 0]
         found = metrics.pixel_errors(np.asarray(rollout.pixel_distributions)[0, 4, 0], truth)
+        whole = np.floor(pixel + 0.5)  # the pixel of the picture in which the point lies
+        start = simulator.start(episode.frames[:2], episode.actions[:1], episode.states[:2], pixels=whole)
+        rollout = simulator.rollout(start, episode.actions[None, 1:6])
+        of_whole = metrics.pixel_errors(np.asarray(rollout.pixel_distributions)[0, 4, 0], truth + (whole - pixel)[0])
+        found["whole"] = of_whole["expected"]
         moved = np.linalg.norm(truth - pixel[0])
         motion = metrics.MOTION_BINS[int(metrics.motion_bin(moved))]
         for name, value in {**found, "no_motion": moved}.items():
@@ -97,6 +102,21 @@ def test_the_pixel_figures_are_those_of_the_simulator(predictor, report):
             found = report["pixels"]["5"][motion]["visible"][name]
             assert found["count"] == len(values)
             np.testing.assert_allclose(found["mean"], np.mean(values), rtol=1e-3, atol=1e-4)
+
+
+def test_a_map_of_a_whole_pixel_is_one_pixel_and_what_stays_is_right():
+    """Between pixels a map of a still object is half a pixel off from the start; one of a whole pixel is not."""
+    pixels = np.tile([[[4.5, 7.25]]], (6, 1, 1))
+    hidden = np.zeros((6, 1), bool)
+    window = Episode(np.zeros((6, 16, 16, 3), np.uint8), extras={"object_pixels": pixels, "object_hidden": hidden})
+    (starts,) = pixel_accuracy.start_maps([window], 0)
+    assert starts.shape == (16, 16, 2)
+    assert (starts[..., 0] > 0).sum() == 4 and starts[4, 7, 1] == 1 and starts[..., 1].sum() == 1
+    (row,) = pixel_accuracy.pixel_rows(window, np.tile(np.moveaxis(starts, -1, 0), (5, 1, 1, 1)), 1, 0)
+    assert row["whole"] == 0
+    spread = [(0.375, (0.5, 0.25)), (0.125, (0.5, 0.75)), (0.375, (0.5, 0.25)), (0.125, (0.5, 0.75))]
+    assert row["expected"] == pytest.approx(sum(share * np.hypot(*offset) for share, offset in spread), rel=1e-5)
+    assert row["mean"] == pytest.approx(0, abs=1e-6)
 
 
 def make_predictor(**options):

@@ -162,6 +162,7 @@ def make_controller(
         stop_distance=settings.stop_distance * scale,
         goals=np.asarray(goal)[None],
         deadline_ms=settings.deadline_ms,
+        make_proposals=scripted_pusher(camera, goal, settings) if settings.proposals else None,
         context_frames=2 if predictor is None else predictor.config.context_frames,
         # The true simulator reads the scene from the environment; the learned one is shown the context.
         make_start=(lambda context: simulator.start()) if reads_environment else None,
@@ -206,6 +207,28 @@ def pixel_objective(camera: Any, goal: np.ndarray, settings: ControlSettings) ->
         "approach": Approach(mapping, goal, offset=OFFSET * scale, clearance=CLEARANCE * scale, scale=scale),
     }
     return WeightedSum(terms, {"approach": settings.approach_weight})
+
+
+def scripted_pusher(camera: Any, goal: np.ndarray, settings: ControlSettings) -> Any:
+    """What makes `settings.proposals` scripted pushes for each decision.
+
+    Args:
+        camera: in whose picture the pixels are.
+        goal: (row, col) there.
+        settings: how many.
+    """
+    from visual_foresight.envs.arm import STEP_METRES
+    from visual_foresight.planners import ScriptedPusher
+
+    scale = camera.height / 64
+    return ScriptedPusher(
+        camera_homography(camera),
+        goal,
+        step_size=STEP_METRES,
+        num_proposals=settings.proposals,
+        offset=OFFSET * scale,
+        clearance=CLEARANCE * scale,
+    )
 
 
 def _state_objective(simulator: TrueStateSimulator, task: Any, settings: ControlSettings) -> Any:

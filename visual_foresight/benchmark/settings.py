@@ -38,6 +38,7 @@ class ControlSettings:
         candidates: action sequences that are imagined in each iteration.
         iterations: of the search in each decision.
         elites: the best candidates, to which the search is fitted.
+        proposals: candidates of each decision that are scripted pushes, see `planners.ScriptedPusher`.
         action_repeat: steps for which a planned action is held.
         replan_interval: steps executed of each plan; by default 3, or the whole plan if it is shorter.
         terminal_weight: weight of a plan's last step; the others have 1.
@@ -55,6 +56,7 @@ class ControlSettings:
     candidates: int = 100
     iterations: int = 3
     elites: int = 8
+    proposals: int = 0
     action_repeat: int = 3
     replan_interval: int = 3
     terminal_weight: float = 1.0
@@ -98,6 +100,11 @@ def check_settings(settings: ControlSettings) -> None:
         raise ValueError(
             f"--elites {settings.elites} are the best of --candidates {settings.candidates}: pass fewer elites (8 if "
             "not given) or more candidates"
+        )
+    if not 0 <= settings.proposals < settings.candidates:
+        raise ValueError(
+            f"--proposals {settings.proposals} are some of --candidates {settings.candidates}, beside the last plan: "
+            f"pass 0 to {settings.candidates - 1}, or more candidates"
         )
     if settings.replan_interval > settings.horizon:
         raise ValueError(

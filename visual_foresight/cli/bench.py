@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visual_foresight.affordable import require_at_most
 from visual_foresight.cli import control
 from visual_foresight.cli.unread import refuse_unread
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "measure speed beside this machine's limits; compare planners; decision time against scale"
 WORKS = ("rollout", "decision", "published", "seed", "training", "data", "environment")
 _OWN_RESULTS = ('{"measurements"', '{"comparison"', '{"scale"')  # how a file begins that `--output` may replace
+_MOST_REPEATS = 100_000
 USUAL = tuple(work for work in WORKS if work != "seed")
 
 
@@ -49,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print a table."""
+    for name in ("repeats", "warmup"):
+        require_at_most(f"--{name}", getattr(args, name), _MOST_REPEATS, "each takes up to seconds")
     if args.repeats < 1 or args.warmup < 0:
         raise ValueError(f"--repeats must be at least 1 and --warmup 0, got {args.repeats} and {args.warmup}")
     if min(args.training_batches) < 1:

@@ -65,6 +65,12 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         "--iterations", type=int, default=usual.iterations, help="iterations of the search (random: one), 1000 at most"
     )
     group.add_argument("--elites", type=int, default=usual.elites, help="best candidates, to which cem or icem fits")
+    group.add_argument(
+        "--proposals",
+        type=int,
+        default=usual.proposals,
+        help="of the candidates of each decision, how many are scripted pushes: around the object, and on to the goal",
+    )
     group.add_argument("--action_repeat", type=int, default=usual.action_repeat, help="steps to hold an action for")
     group.add_argument("--replan_interval", type=int, default=usual.replan_interval, help="steps executed of a plan")
     group.add_argument(

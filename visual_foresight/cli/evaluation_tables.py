@@ -65,15 +65,16 @@ def _pixel_lines(name: str, pixels: dict[str, Any]) -> Iterator[str]:
         return
     yield ""
     yield f"error of designated pixels [px]: expected distance of the map, distance of its mean and its mode: {name}"
+    yield "whole: expected distance where the map begins in one whole pixel, and not between four"
     yield "n: episodes with such a pixel; means and intervals are over them, and one alone has no interval"
-    table = [["steps", "moved", "seen", "expected", "mean", "mode", "no motion", "n"]]
+    table = [["steps", "moved", "seen", "expected", "whole", "mean", "mode", "no motion", "n"]]
     for horizon, bins in pixels.items():
         for motion, places in bins.items():
             shown = [seen for seen in places if seen != "any" or len(places) > 2]  # else it repeats the only other
             for seen in shown:
                 row = places[seen]
                 others = [_number(row[figure], 2) for figure in ("mean", "mode", "no_motion")]
-                cells = [_cell(row["expected"], 2), *others, str(row["expected"]["count"])]
+                cells = [_cell(row["expected"], 2), _cell(row["whole"], 2), *others, str(row["expected"]["count"])]
                 table.append([horizon, _BIN_WORDS[motion], seen, *cells])
     yield aligned(table, left=(1, 2))
 
