@@ -18,6 +18,7 @@ from visual_foresight.planners.controller_parts import (
     check_proposals,
     goals_to_stop_at,
     is_near,
+    keep_unless_better,
     leave_room,
     objective_of,
     pixels_inside,
@@ -130,6 +131,8 @@ class AsynchronousMPC:
         make_proposals: makes those of each search from its :class:`Context`, in the caller's thread; its ``decided``
             are the actions that will be executed before the plan begins.
         fill: what shifted plans end with.
+        switch_margin: a new plan replaces the last one, shifted, only if it is cheaper by more than this share of its
+            cost; see :class:`MPC`.
         make_start: makes the simulator's start from a :class:`Context`; called in the caller's thread, because it may
             read the environment.
         executor: runs the searches; None is a thread of its own.
@@ -164,6 +167,7 @@ class AsynchronousMPC:
         proposals: np.ndarray | ProposalFn | None = None,
         make_proposals: Callable[[Context], np.ndarray | ProposalFn | None] | None = None,
         fill: str | np.ndarray = "hold",
+        switch_margin: float = 0.0,
         make_start: Callable[[Context], Any] | None = None,
         executor: Executor | None = None,
     ) -> None:
@@ -180,12 +184,14 @@ class AsynchronousMPC:
             raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
         self.when_late = when_late
         check_proposals("AsynchronousMPC", proposals, make_proposals)
+        require_number("switch_margin", switch_margin, 0.0)
         leave_room(proposals, planner)
         self.simulator, self.planner, self.objective, self.action_space = simulator, planner, objective, action_space
         self.proposals, self._make_objective = proposals, make_objective
         self._make_proposals = make_proposals or (lambda context: self.proposals)
         self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
         self.latency_steps, self.context_frames, self.fill = latency_steps, context_frames, fill
+        self.switch_margin = switch_margin
         self.deadline_ms = None if period_ms is None else latency_steps * period_ms
         self._make_start = make_start
         self._bounds = ActionBounds.of(action_space)
@@ -311,7 +317,7 @@ class AsynchronousMPC:
         warm: dict[str, np.ndarray] = {}
         if before is not None:
             executed = first_step - before.first_step
-            warm["incumbent"] = shift(before.plan.actions, executed, fill=self.fill)
+            warm["incumbent"] = self._bounds.clip(shift(before.plan.actions, executed, fill=self.fill))
             if before.plan.elites.size:
                 warm["elites"] = shift(before.plan.elites, executed, fill=self.fill)
         deadline_ms = None
@@ -321,6 +327,7 @@ class AsynchronousMPC:
             costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, proposals=proposals, **warm
         )
         check_plan(plan, self._bounds.action_size, self.latency_steps)
+        plan = keep_unless_better(plan, warm.get("incumbent"), self.switch_margin)
         seconds = clock() - began
         return _Timed(replace(plan, seconds=seconds), first_step, seconds)
 

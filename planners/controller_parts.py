@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from visual_foresight.planners.context import Context
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.objective import Objective
+from visual_foresight.planners.plan import Plan
 from visual_foresight.planners.settings import require_number
 from visual_foresight.planners.step_planner import StepPlanner
 
@@ -122,3 +124,19 @@ def check_proposals(asked_by: str, proposals: Any, make_proposals: Any) -> None:
     """
     if proposals is not None and make_proposals is not None:
         raise ValueError(f"{asked_by} takes either proposals or make_proposals, which makes them for each decision")
+
+
+def keep_unless_better(plan: Plan, incumbent: np.ndarray | None, margin: float) -> Plan:
+    """The last plan, shifted, unless a new one is cheaper by more than a margin.
+
+    Args:
+        plan: the new one, whose first candidate was the incumbent.
+        incumbent: [H, A], inside the Box; None where there was none.
+        margin: share of the incumbent's cost, from 0 (any improvement counts).
+    """
+    before = getattr(plan, "first_cost", np.inf)
+    if incumbent is None or margin == 0.0 or not np.isfinite(before):
+        return plan
+    if plan.cost < before - margin * abs(before):
+        return plan
+    return replace(plan, actions=incumbent, cost=before)

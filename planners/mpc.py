@@ -16,6 +16,7 @@ from visual_foresight.planners.controller_parts import (
     check_proposals,
     goals_to_stop_at,
     is_near,
+    keep_unless_better,
     leave_room,
     objective_of,
     pixels_inside,
@@ -24,7 +25,14 @@ from visual_foresight.planners.objectives.maps import expected_pixels
 from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.settings import generator_of, require_count, require_number
-from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function, pixel_output
+from visual_foresight.planners.simulation import (
+    Simulator,
+    check_parts,
+    check_plan,
+    cost_function,
+    pixel_output,
+    simulator_stride,
+)
 from visual_foresight.rollout import Rollout
 
 TRACKING = ("truth", "predicted")
@@ -44,7 +52,8 @@ class MPC:
             the present scene, smoothness towards the last action).
         action_space: Box of one environment.
         rng: a generator, or a seed.
-        replan_interval: steps executed of each plan.
+        replan_interval: steps executed of each plan. None: the control steps that the simulator leaps over in one call
+            (``stride``; 1 where it has none), for a push that is planned anew within a leap is put off again and again.
         tracking: "truth": `act` is told the designated pixels at every step; "predicted": at the first step only, and
             from then on its own predicted maps are carried along the executed actions (Ebert et al. 2018, "predictor
             propagation": needs no tracker, drifts).
@@ -54,6 +63,9 @@ class MPC:
         goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
         warm_start: begin each search with the last plan, shifted.
         fill: what a shifted plan ends with, see :func:`shift`.
+        switch_margin: a new plan replaces the last one, shifted, only if it is cheaper by more than this share of its
+            cost; 0: by anything. Needs ``warm_start``. A learned future changes a little from moment to moment: without
+            a margin a push is soon given up for another that looks as good.
         proposals: candidates that every search should consider, see :class:`Planner`; or, in their place,
         make_proposals: makes those of each decision from its :class:`Context`, such as a :class:`ScriptedPusher`.
         make_start: makes the simulator's start from a :class:`Context`, for simulators whose ``start`` takes something
@@ -79,7 +91,7 @@ class MPC:
         action_space: spaces.Box,
         rng: np.random.Generator | int,
         make_objective: Callable[[Context], Objective] | None = None,
-        replan_interval: int = 1,
+        replan_interval: int | None = None,
         tracking: str = "truth",
         context_frames: int = 2,
         deadline_ms: float | None = None,
@@ -87,6 +99,7 @@ class MPC:
         goals: np.ndarray | None = None,
         warm_start: bool = True,
         fill: str | np.ndarray = "hold",
+        switch_margin: float = 0.0,
         proposals: np.ndarray | ProposalFn | None = None,
         make_proposals: Callable[[Context], np.ndarray | ProposalFn | None] | None = None,
         make_start: Callable[[Context], Any] | None = None,
@@ -94,6 +107,8 @@ class MPC:
         """Check the settings and reset."""
         check_objectives("MPC", objective, make_objective)
         check_parts(simulator, planner, objective, starts=make_start is None)
+        if replan_interval is None:
+            replan_interval = min(simulator_stride(simulator), planner.horizon)
         require_count("replan_interval", replan_interval)
         require_count("context_frames", context_frames)
         if replan_interval > planner.horizon:
@@ -102,6 +117,9 @@ class MPC:
             raise ValueError(f"tracking must be one of {TRACKING}, got {tracking!r}")
         if deadline_ms is not None:
             require_number("deadline_ms", deadline_ms, 0.0, open_low=True)
+        require_number("switch_margin", switch_margin, 0.0)
+        if switch_margin and not warm_start:
+            raise ValueError("switch_margin compares with the last plan, which warm_start=False leaves out; pass one")
         check_proposals("MPC", proposals, make_proposals)
         if warm_start:
             leave_room(proposals, planner, ", or set warm_start=False")
@@ -113,6 +131,7 @@ class MPC:
         self._asks_pixels = make_start is None
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
         self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
+        self.switch_margin = switch_margin
         self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
         self.rng = generator_of(rng)
         self.reset()
@@ -181,7 +200,7 @@ class MPC:
         if self._asks_pixels and context.pixels is None and "pixels" in objective.outputs:
             raise ValueError("the objective follows designated pixels: pass pixels=[(row, col), ...] to act")
         start, proposals = self._make_start(context), self._make_proposals(context)
-        deadline_ms = None
+        warm, deadline_ms = self._warm_start(), None
         if self.deadline_ms is not None:
             deadline_ms = max(self.deadline_ms - 1000.0 * (clock() - began), 1e-3)
         plan = self.planner.plan(
@@ -190,9 +209,10 @@ class MPC:
             rng=self.rng,
             proposals=proposals,
             deadline_ms=deadline_ms,
-            **self._warm_start(),
+            **warm,
         )
         check_plan(plan, self._bounds.action_size, self.replan_interval)
+        plan = keep_unless_better(plan, warm.get("incumbent"), self.switch_margin)
         self.last_plan, self.last_start, self.last_objective = plan, start, objective
         self._anchor, self._since_anchor, self._since_plan = start, [], 0
         self.decision_seconds.append(clock() - began)
@@ -201,7 +221,7 @@ class MPC:
     def _warm_start(self) -> dict[str, np.ndarray]:
         if self.last_plan is None or not self.warm_start:
             return {}
-        moved = {"incumbent": shift(self.last_plan.actions, self._since_plan, fill=self.fill)}
+        moved = {"incumbent": self._bounds.clip(shift(self.last_plan.actions, self._since_plan, fill=self.fill))}
         if self.last_plan.elites.size:
             moved["elites"] = shift(self.last_plan.elites, self._since_plan, fill=self.fill)
         return moved

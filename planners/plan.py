@@ -61,6 +61,7 @@ class Plan:
         elites: [E, H, A] float32, best first: what this planner wants to see again, shifted, at the next step
             (empty for planners that carry only the plan itself).
         elite_costs: [E], the costs of ``elites``.
+        first_cost: of the first candidate, which is the incumbent where there was one; infinite if not finite.
     """
 
     actions: np.ndarray
@@ -71,6 +72,7 @@ class Plan:
     seconds: float = 0.0
     elites: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     elite_costs: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    first_cost: float = np.inf
 
 
 @runtime_checkable

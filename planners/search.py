@@ -117,7 +117,7 @@ class Search:
     def __init__(self) -> None:
         """Begin with nothing found."""
         self.best_actions: np.ndarray | None = None
-        self.best_cost = np.inf
+        self.best_cost = self.first_cost = np.inf
         self.history: list[IterationRecord] = []
         self.num_evaluations = 0
         self.elites: np.ndarray | None = None
@@ -129,6 +129,8 @@ class Search:
         Raises:
             ValueError: nothing evaluated so far has a finite cost.
         """
+        if self.num_evaluations == 0:
+            self.first_cost = float(costs[0])
         self.num_evaluations += len(costs)
         best = int(np.argmin(costs))
         if costs[best] < self.best_cost:
@@ -166,6 +168,7 @@ class Search:
             seconds=seconds,
             elites=self.elites,
             elite_costs=self.elite_costs,
+            first_cost=self.first_cost,
         )
 
 

@@ -18,7 +18,7 @@ class Simulator(Protocol):
     It may also offer
 
     ``stride``: control steps between the moments at which it is cheap to look at the scene; ``rollout`` then takes
-    ``every``, and planners ask with ``every=stride``.
+    ``every``, and planners ask with ``every=stride``; :class:`MPC` executes so many steps of a plan.
     ``drafts``: whether ``rollout`` takes ``draft``, with which planners ask: rough outcomes will do.
     ``cost_function(start, objective)``: a function of candidates [K, H, A] to costs [K], in place of rollout and
     objective.

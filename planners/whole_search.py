@@ -82,9 +82,9 @@ def make_whole_search(planner: GaussianPlanner, cost: Callable[[Any], Any]) -> C
         cost: candidates [K, H, A] to costs [K], tensors.
 
     Returns:
-        draws to a dict of tensors: of each iteration "best_actions" [I, H, A], "best_costs", "mean_costs",
-        "elite_costs_mean", "elite_costs_worst" and "deviations" [I], and at the end "elites" [E, H, A] and
-        "elite_costs" [E], where a cost that is not finite is infinite.
+        draws to a dict of tensors: of each iteration "best_actions" [I, H, A], "best_costs", "first_costs" (of the
+        first candidate), "mean_costs", "elite_costs_mean", "elite_costs_worst" and "deviations" [I], and at the end
+        "elites" [E, H, A] and "elite_costs" [E], where a cost that is not finite is infinite.
     """
     from keras import ops
 
@@ -138,6 +138,7 @@ def make_whole_search(planner: GaussianPlanner, cost: Callable[[Any], Any]) -> C
                 {
                     "best_actions": ops.take(candidates, best, axis=0),
                     "best_costs": ops.take(costs, best, axis=0),
+                    "first_costs": costs[0],
                     "mean_costs": _mean_of_finite(costs),
                     "elite_costs_mean": _mean_of_finite(elite_costs),
                     "elite_costs_worst": elite_costs[-1],
@@ -154,7 +155,7 @@ def make_whole_search(planner: GaussianPlanner, cost: Callable[[Any], Any]) -> C
 def result_shapes(planner: GaussianPlanner, action_size: int) -> dict[str, tuple[int, ...]]:
     """Shapes of what a whole search returns, by name."""
     count = len(planner.counts)
-    series = ("best_costs", "mean_costs", "elite_costs_mean", "elite_costs_worst", "deviations")
+    series = ("best_costs", "first_costs", "mean_costs", "elite_costs_mean", "elite_costs_worst", "deviations")
     return {
         **{name: (count,) for name in series},
         "best_actions": (count, planner.horizon, action_size),
@@ -205,6 +206,7 @@ def record_search(planner: GaussianPlanner, search: Search, found: dict[str, Any
                 num_candidates=count,
             )
         )
+    search.first_cost = float(found["first_costs"][0])
     carried = int(np.ceil(planner.recipe.carry_fraction * planner.num_elites))
     search.elites = found["elites"][:carried]
     search.elite_costs = found["elite_costs"][:carried].astype(np.float64)

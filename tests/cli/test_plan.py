@@ -216,6 +216,7 @@ def test_two_runs_are_compared(command, refused, tmp_path):
         (["--planner=cem_gradient", "--method", "learned", "true"], "true has no gradients"),
         (["--deadline_ms=0"], "--deadline_ms must be positive"),
         (["--proposals=100"], "--proposals 100 are some of --candidates 100"),
+        (["--switch_margin=-0.1"], "--switch_margin must be finite and not negative"),
         (["--proposals=-1"], "pass 0 to 99"),
     ],
 )

@@ -288,6 +288,22 @@ def test_proposals_are_candidates_of_every_search(world, simulator):
     np.testing.assert_allclose(asked[1][1:4], proposals)  # behind the plan before
 
 
+@pytest.mark.parametrize(("margin", "kept"), [(0.0, False), (0.99, True)])
+def test_a_plan_is_kept_that_another_beats_by_too_little(world, simulator, margin, kept):
+    executor = ByHand(automatic_after=1)
+    control = controller(simulator, executor, switch_margin=margin, fill="zero")
+    plans = []
+    for _ in range(6):
+        play(world, control, executor, 1)
+        if control.last_plan is not None and (not plans or control.last_plan is not plans[-1]):
+            plans.append(control.last_plan)
+    assert len(plans) == 2
+    np.testing.assert_array_equal(plans[1].actions[-2:] == 0, np.full((2, 2), kept))
+    assert np.array_equal(plans[1].actions[:-2], plans[0].actions[2:]) == kept
+    with pytest.raises(ValueError, match="switch_margin"):
+        controller(simulator, executor, switch_margin=-1.0)
+
+
 def test_at_the_goal_it_stands_still_and_plans_nothing(world, simulator):
     """A search on its way is thrown away; pushed off the goal, it plans anew from what is there then."""
     executor = ByHand()

@@ -183,6 +183,21 @@ def test_proposals_and_elites_follow_the_incumbent(name):
 
 
 @every_planner
+def test_the_plan_tells_what_the_incumbent_costs(name):
+    incumbent = np.full((6, 2), 0.9, np.float32)
+    plan = make(name).plan(Sloped(quadratic), BOX, rng=np.random.default_rng(0), incumbent=incumbent)
+    assert plan.first_cost == pytest.approx(quadratic(incumbent[None])[0])
+
+    def broken(candidates):
+        costs = quadratic(candidates)
+        costs[0] = np.nan
+        return costs
+
+    plan = make(name).plan(Sloped(broken), BOX, rng=np.random.default_rng(0), incumbent=incumbent)
+    assert plan.first_cost == np.inf
+
+
+@every_planner
 def test_proposals_may_be_drawn_by_a_callable(name):
     def scripted(rng, action_space, horizon):
         assert isinstance(rng, np.random.Generator)

@@ -1,5 +1,7 @@
 """The controller, in a world small enough to be exact."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from disc_task import GOAL, SMALL, SMALLER, START, MapWorld, controller, play, push_to
@@ -34,6 +36,52 @@ def test_actions_are_those_of_the_plan_until_it_is_replaced(world, simulator):
     assert plans[0] is plans[1] is plans[2] is not plans[3]
     assert plans[3] is plans[5] is not plans[6]
     assert len(control.decision_seconds) == 3
+
+
+@pytest.mark.parametrize(("stride", "horizon", "interval"), [(None, 8, 1), (3, 8, 3), (3, 2, 2)])
+def test_by_default_a_leap_of_the_simulator_is_executed_whole(world, simulator, stride, horizon, interval):
+    class Leaping:
+        action_space, start, rollout = simulator.action_space, simulator.start, simulator.rollout
+
+    own = simulator if stride is None else Leaping()
+    if stride is not None:
+        own.stride = stride
+    assert controller(own, CEM(horizon=horizon, num_candidates=8, num_elites=2)).replan_interval == interval
+    assert controller(own, CEM(horizon=8, num_candidates=8, num_elites=2), replan_interval=1).replan_interval == 1
+
+
+class Two:
+    """A planner whose second plan costs what it is told to, where going on with the first costs 10."""
+
+    horizon = 4
+
+    def __init__(self, cost, before=10.0):
+        self.cost, self.before, self.asked = cost, before, 0
+
+    def plan(self, cost_fn, action_space, **given):
+        self.asked += 1
+        plan = Plan(np.full((4, 2), 0.1 * self.asked, np.float32), 20.0, num_evaluations=1, num_iterations=1)
+        return plan if self.asked == 1 else replace(plan, cost=self.cost, first_cost=self.before)
+
+
+@pytest.mark.parametrize(
+    ("cost", "before", "margin", "switches"),
+    [
+        (8.9, 10.0, 0.1, True),
+        (9.1, 10.0, 0.1, False),
+        (9.9, 10.0, 0.0, True),
+        (-11.1, -10.0, 0.1, True),
+        (-10.9, -10.0, 0.1, False),
+        (9.9, np.inf, 0.1, True),
+    ],
+)
+def test_a_plan_is_kept_that_another_beats_by_too_little(world, simulator, cost, before, margin, switches):
+    control = controller(simulator, Two(cost, before), switch_margin=margin)
+    for _ in range(2):
+        control.act(world.observation(), pixels=world.disc[None])
+    plan = control.last_plan
+    np.testing.assert_allclose(plan.actions, 0.2 if switches else 0.1, rtol=1e-6)
+    assert plan.cost == (cost if switches else before)
 
 
 def test_an_action_given_out_cannot_change_the_plan(world, simulator):
@@ -260,6 +308,8 @@ def test_a_decision_includes_encoding_in_its_deadline(world, simulator, monkeypa
         ({"context_frames": 0}, "context_frames must be"),
         ({"deadline_ms": -1.0}, "deadline_ms must lie in"),
         ({"stop_distance": -1.0}, "stop_distance must lie in"),
+        ({"switch_margin": -0.1}, "switch_margin must lie in"),
+        ({"switch_margin": 0.1, "warm_start": False}, "which warm_start=False leaves out"),
         ({"proposals": np.zeros((SMALL["num_candidates"], 8, 2))}, "pass at most"),
     ],
 )

@@ -60,6 +60,7 @@ def pose(planner, seed, box=BOX, **given):
 def assert_same(plan, expected):
     np.testing.assert_allclose(plan.actions, expected.actions, atol=1e-5)
     np.testing.assert_allclose(plan.cost, expected.cost, rtol=1e-4)
+    np.testing.assert_allclose(plan.first_cost, expected.first_cost, rtol=1e-4)
     np.testing.assert_allclose(plan.elites, expected.elites, atol=1e-5)
     np.testing.assert_allclose(plan.elite_costs, expected.elite_costs, rtol=1e-4)
     assert (plan.num_evaluations, plan.num_iterations) == (expected.num_evaluations, expected.num_iterations)

@@ -159,6 +159,7 @@ def make_controller(
         action_space=env.action_space,
         rng=rng,
         replan_interval=settings.replan_interval,
+        switch_margin=settings.switch_margin,
         stop_distance=settings.stop_distance * scale,
         goals=np.asarray(goal)[None],
         deadline_ms=settings.deadline_ms,

@@ -41,6 +41,7 @@ class ControlSettings:
         proposals: candidates of each decision that are scripted pushes, see `planners.ScriptedPusher`.
         action_repeat: steps for which a planned action is held.
         replan_interval: steps executed of each plan; by default 3, or the whole plan if it is shorter.
+        switch_margin: a new plan must be cheaper by more than this share than going on with the last; see `MPC`.
         terminal_weight: weight of a plan's last step; the others have 1.
         spread_weight: 1 charges a map for its blur, 0 looks at its mean only; see `PixelDistance`.
         approach_weight: weight of the pusher's way to the place behind the object.
@@ -59,6 +60,7 @@ class ControlSettings:
     proposals: int = 0
     action_repeat: int = 3
     replan_interval: int = 3
+    switch_margin: float = 0.0
     terminal_weight: float = 1.0
     spread_weight: float = 1.0
     approach_weight: float = 0.5
@@ -119,7 +121,7 @@ def check_settings(settings: ControlSettings) -> None:
         raise ValueError(f"--terminal_weight must be positive and finite, got {settings.terminal_weight}")
     if not 0.0 <= settings.spread_weight <= 1.0:
         raise ValueError(f"--spread_weight must be within 0..1, got {settings.spread_weight}")
-    for name in ("approach_weight", "stop_distance"):
+    for name in ("switch_margin", "approach_weight", "stop_distance"):
         if not 0.0 <= getattr(settings, name) < math.inf:
             raise ValueError(f"--{name} must be finite and not negative, got {getattr(settings, name)}")
     make_planner(settings)

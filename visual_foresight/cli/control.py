@@ -74,6 +74,12 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--action_repeat", type=int, default=usual.action_repeat, help="steps to hold an action for")
     group.add_argument("--replan_interval", type=int, default=usual.replan_interval, help="steps executed of a plan")
     group.add_argument(
+        "--switch_margin",
+        type=float,
+        default=usual.switch_margin,
+        help="share of its cost by which a new plan must be cheaper to replace the last one, for example 0.1",
+    )
+    group.add_argument(
         "--terminal_weight", type=float, default=usual.terminal_weight, help="weight of a plan's last step"
     )
     group.add_argument(

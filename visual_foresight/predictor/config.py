@@ -103,8 +103,8 @@ class PredictorConfig:
                 raise ValueError(f"PredictorConfig.{field} must be a multiple of {SIZE_MULTIPLE}, got {size}")
         if self.num_masks * self.num_looks > _MOST_MASKS:
             raise ValueError(
-                f"PredictorConfig.num_masks times num_looks must be at most {_MOST_MASKS} (each mask is a picture of its "
-                f"own), got {self.num_masks} x {self.num_looks}"
+                f"PredictorConfig.num_masks times num_looks must be at most {_MOST_MASKS} (each mask is a picture), "
+                f"got {self.num_masks} x {self.num_looks}"
             )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"PredictorConfig.kernel_size must be odd (a kernel has a centre), got {self.kernel_size}")
