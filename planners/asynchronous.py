@@ -27,7 +27,7 @@ from visual_foresight.planners.objectives.objective import Objective
 from visual_foresight.planners.plan import CostFn, Plan, Planner, ProposalFn, shift
 from visual_foresight.planners.search import require_gradient
 from visual_foresight.planners.settings import generator_of, require_count, require_number
-from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function
+from visual_foresight.planners.simulation import Simulator, check_parts, check_plan, cost_function, simulator_stride
 from visual_foresight.rollout import Rollout
 
 WHEN_LATE = ("wait", "skip")
@@ -116,7 +116,8 @@ class AsynchronousMPC:
             caller's thread, as `make_start` is.
         action_space: Box of one environment.
         rng: a generator, or a seed.
-        latency_steps: control steps that a decision may take.
+        latency_steps: control steps that a decision may take; so many of each plan are executed. None: 2, or a whole
+            leap of a simulator that leaps farther; see ``replan_interval`` of :class:`MPC`.
         period_ms: control period [ms]; the planner's deadline is ``latency_steps`` periods. None sets no deadline.
         when_late: "wait" stands still from the step at which a plan was due until it comes, and then begins with its
             first action: exact where the scene rests when the robot does. While every search is late, no more than
@@ -158,7 +159,7 @@ class AsynchronousMPC:
         action_space: spaces.Box,
         rng: np.random.Generator | int,
         make_objective: Callable[[Context], Objective] | None = None,
-        latency_steps: int = 2,
+        latency_steps: int | None = None,
         period_ms: float | None = None,
         when_late: str = "wait",
         context_frames: int = 2,
@@ -174,6 +175,8 @@ class AsynchronousMPC:
         """Check the settings and reset."""
         check_objectives("AsynchronousMPC", objective, make_objective)
         check_parts(simulator, planner, objective, starts=make_start is None)
+        if latency_steps is None:
+            latency_steps = min(max(2, simulator_stride(simulator)), planner.horizon)
         require_count("latency_steps", latency_steps)
         require_count("context_frames", context_frames)
         if period_ms is not None:

@@ -268,6 +268,21 @@ def test_each_search_has_an_objective_of_its_own_made_where_the_caller_is(world,
     np.testing.assert_allclose(made[0][0], [START["disc"]])
 
 
+@pytest.mark.parametrize(("stride", "horizon", "expected"), [(None, 8, 2), (3, 8, 3), (1, 1, 1), (3, 2, 2)])
+def test_by_default_a_leap_of_the_simulator_is_executed_whole(world, simulator, stride, horizon, expected):
+    class Leaping:
+        action_space, start, rollout = simulator.action_space, simulator.start, simulator.rollout
+
+    own = simulator if stride is None else Leaping()
+    if stride is not None:
+        own.stride = stride
+    planner = CEM(horizon=horizon, num_candidates=8, num_elites=2)
+    assert controller(own, ByHand(), planner, latency_steps=None).latency_steps == expected
+    usual = AsynchronousMPC(own, planner, push_to(), action_space=simulator.action_space, rng=0)
+    assert usual.latency_steps == expected
+    usual.close()
+
+
 def test_proposals_are_candidates_of_every_search(world, simulator):
     """The first ones behind the last plan."""
     asked = []
