@@ -44,6 +44,7 @@ def make_asynchronous(
         latency_steps=latency_steps,
         period_ms=period_ms,
         context_frames=mpc.context_frames,
+        stop_distance=mpc.stop_distance,
     )
 
 
