@@ -50,7 +50,7 @@ class TrainingConfig:
     original's README, and not to one temporary folder shared by every run.
     """
 
-    data_dir: str = _option("push/push_train", ORIGINAL, "folder (or file) of episodes; the format is detected")
+    data_dir: str = _option("push/push_train", ORIGINAL, "episodes: a folder (or file), or several, divided by commas")
     model: str = _option("CDNA", ORIGINAL, "how known frames are moved: CDNA, DNA or STP")
     output_dir: str = _option("./checkpoints", ORIGINAL, "where checkpoints, log.csv and predicted videos go")
     event_log_dir: str = _option("./summaries", ORIGINAL, "where TensorBoard events go")
@@ -205,10 +205,14 @@ def resume_differences(saved: TrainingConfig, current: TrainingConfig) -> list[s
     differences = []
     for item in dataclasses.fields(TrainingConfig):
         before, now = getattr(saved, item.name), getattr(current, item.name)
-        same_folder = item.name == "data_dir" and Path(before).resolve() == Path(now).resolve()
+        same_folder = item.name == "data_dir" and _resolved(before) == _resolved(now)
         if item.name not in free and before != now and not same_folder:
             differences.append(f"{item.name}: {before!r} -> {now!r}")
     return differences
+
+
+def _resolved(data_dir: str) -> list[Path]:
+    return [Path(part).resolve() for part in data_dir.split(",")]
 
 
 def _check_types(config: TrainingConfig) -> None:

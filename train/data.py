@@ -14,11 +14,12 @@ import numpy as np
 
 from visual_foresight.affordable import require_memory
 from visual_foresight.episode import Episode
-from visual_foresight.formats import ReadOptions, find_shards, read_shard
+from visual_foresight.formats import ReadOptions, read_shard
 from visual_foresight.lookalikes import Lookalikes
 from visual_foresight.pipeline import WindowSource, split_episodes
 from visual_foresight.statistics import Statistics
 from visual_foresight.train.config import TrainingConfig
+from visual_foresight.train.places import data_places, find_training_shards, split_files_of_each
 from visual_foresight.train.streaming import StreamedWindows
 
 _RECORDER_NOTES = (
@@ -117,9 +118,9 @@ def load_data(config: TrainingConfig) -> TrainingData:
             episode does not fit the memory that `cache_gb` allows; each says what to change.
         ImportError: data that does not fit is streamed, which needs TensorFlow.
     """
-    name, shards = find_shards(config.data_dir)
+    name, groups = find_training_shards(config.data_dir)
     if config.split_by == "episode":
-        loaded = _read(config, name, shards, config.limit_episodes)
+        loaded = _read(config, name, [shard for shards in groups for shard in shards], config.limit_episodes)
         facts = _facts(config, name, loaded)
         if loaded.overflowed:
             raise ValueError(
@@ -131,15 +132,16 @@ def load_data(config: TrainingConfig) -> TrainingData:
         )
         _require_both(len(train), len(validation), "episodes", config)
         return _assemble(config, train, validation, facts)
-    num_train = math.floor(config.train_val_split * len(shards))  # the original's split
-    _require_both(num_train, len(shards) - num_train, f"files in {config.data_dir}", config)
+    train_files, validation_files, counts = split_files_of_each(groups, config.train_val_split)
+    for place, numbers in zip(data_places(config.data_dir), counts, strict=True):
+        _require_both(*numbers, f"files in {place}", config)
     limit = config.limit_episodes
     train_limit = max(1, math.floor(config.train_val_split * limit)) if limit else 0
-    loaded = _read(config, name, shards[:num_train], train_limit)
+    loaded = _read(config, name, train_files, train_limit)
     # Validation looks at the same few batches every time: more episodes than windows in them would never be seen.
     enough = config.validation_batches * config.batch_size
-    held_out = _read(config, name, shards[num_train:], max(1, min(limit - train_limit, enough)) if limit else enough)
-    for part, files in ((loaded, shards[:num_train]), (held_out, shards[num_train:])):
+    held_out = _read(config, name, validation_files, max(1, min(limit - train_limit, enough)) if limit else enough)
+    for part, files in ((loaded, train_files), (held_out, validation_files)):
         if not part.episodes:
             raise ValueError(
                 f"no episode of at least sequence_length={config.sequence_length} frames in {_files(files)} "
@@ -150,12 +152,12 @@ def load_data(config: TrainingConfig) -> TrainingData:
     if not loaded.overflowed:
         return _assemble(config, train, validation, facts)
     # The episodes that did fit are a sample: they give the statistics, then make room.
-    notes = {**facts, "streamed_files": num_train, "statistics_of": "the episodes that fit"}
+    notes = {**facts, "streamed_files": len(train_files), "statistics_of": "the episodes that fit"}
     sample = _assemble(config, train, validation, notes)
     sizes = len(sample.statistics.action_mean), len(sample.statistics.state_mean)
     skip_bad = config.skip_bad or bool(loaded.short)
     stream = StreamedWindows(
-        config, name, shards[:num_train], sizes=sizes, skip_bad=skip_bad, lookalikes=sample.train.lookalikes
+        config, name, train_files, sizes=sizes, skip_bad=skip_bad, lookalikes=sample.train.lookalikes
     )
     return replace(sample, train=stream, labels=())
 
@@ -183,7 +185,7 @@ def data_from_episodes(
 
 
 def _read(config: TrainingConfig, name: str, shards: Sequence[Path], limit: int) -> _Loaded:
-    loaded = _Loaded()
+    loaded, several = _Loaded(), len({shard.parent for shard in shards}) > 1
     frames = config.sequence_length if config.window == "first" else None
     options = ReadOptions(config.preprocess, config.image_size, config.use_state, frames)
     for shard, index, record in _records(name, shards, options):
@@ -200,7 +202,8 @@ def _read(config: TrainingConfig, name: str, shards: Sequence[Path], limit: int)
             loaded.overflowed = True
             break
         loaded.episodes.append(record)
-        loaded.labels.append(f"{shard.name}, record {index}")
+        place = f"{shard.parent.name}/{shard.name}" if several else shard.name
+        loaded.labels.append(f"{place}, record {index}")
         if limit and len(loaded.episodes) == limit:
             break
     return loaded

@@ -156,6 +156,9 @@ def test_a_run_may_be_made_longer_unless_something_is_scaled_to_its_length():
     spelled = dataclasses.replace(saved, data_dir=f"./{saved.data_dir}/")
     assert resume_differences(saved, spelled) == []
     assert len(resume_differences(saved, dataclasses.replace(saved, data_dir="elsewhere"))) == 1
+    two = dataclasses.replace(saved, data_dir="a,b")
+    assert resume_differences(two, dataclasses.replace(saved, data_dir="./a,b/")) == []
+    assert len(resume_differences(two, dataclasses.replace(saved, data_dir="b,a"))) == 1
     cosine = TrainingConfig(learning_rate_schedule="cosine")
     assert resume_differences(cosine, dataclasses.replace(cosine, num_iterations=5)) == ["num_iterations: 100000 -> 5"]
 

@@ -67,6 +67,52 @@ def test_a_split_by_episode_uses_every_file_and_depends_on_the_seed(shards):
     assert data.fingerprint == load_data(configure(shards, split_by="episode", train_val_split=0.9)).fingerprint
 
 
+@pytest.fixture
+def two_places(tmp_path):
+    """Two folders whose files have the same names: four and eight of them, two episodes each."""
+    for place, count in (("known", 4), ("varied, too", 8)):
+        (tmp_path / place).mkdir()
+        for index in range(count):
+            write_episodes(tmp_path / place / f"shard-{index}.npz", world.world(2, first_seed=100 * count + 2 * index))
+    return tmp_path
+
+
+def test_of_several_places_each_gives_its_first_files_to_training(two_places):
+    """And each its last ones to validation, whatever stands first."""
+    places = f"{two_places / 'known'},{two_places}/four"
+    (two_places / "varied, too").rename(two_places / "four")
+    data = load_data(configure(places, train_val_split=0.75))
+    assert (data.train.num_episodes, data.validation.num_episodes) == (2 * 3 + 2 * 6, 2 * 1 + 2 * 2)
+    assert data.labels[0] == "known/shard-0.npz, record 0" and data.labels[-1] == "four/shard-5.npz, record 1"
+    whole = load_data(configure(places, split_by="episode", train_val_split=0.75))
+    assert whole.train.num_episodes + whole.validation.num_episodes == 24
+    streamed = load_data(configure(places, train_val_split=0.75, cache_gb=1e-5))
+    assert isinstance(streamed.train, StreamedWindows) and streamed.facts["streamed_files"] == 9
+
+
+def test_a_folder_with_a_comma_is_one_place(two_places):
+    data = load_data(configure(two_places / "varied, too", train_val_split=0.75))
+    assert data.labels[0] == "shard-0.npz, record 0" and data.train.num_episodes == 12
+
+
+def test_places_that_cannot_be_joined_are_refused(two_places):
+    known = two_places / "known"
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        load_data(configure(f"{known},{two_places / 'nowhere'}"))
+    with pytest.raises(ValueError, match="names a place twice"):
+        load_data(configure(f"{known},{two_places}/./known"))
+    with pytest.raises(ValueError, match="names an empty place"):
+        load_data(configure(f"{known},"))
+    (two_places / "push").mkdir()
+    write_episodes(two_places / "push" / "a.tfrecord", world.world(2), format="push")
+    with pytest.raises(ValueError, match="known is npz, .*push is push"):
+        load_data(configure(f"{known},{two_places / 'push'}"))
+    (two_places / "single").mkdir()
+    write_episodes(two_places / "single" / "a.npz", world.world(2))
+    with pytest.raises(ValueError, match="of 1 files in .*single leaves 0 to train on and 1 to validate on"):
+        load_data(configure(f"{known},{two_places / 'single'}"))
+
+
 def test_a_limit_is_shared_between_training_and_validation(shards):
     data = load_data(configure(shards, train_val_split=0.75, limit_episodes=8))
     assert (data.train.num_episodes, data.validation.num_episodes) == (6, 2)

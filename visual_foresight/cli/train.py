@@ -6,11 +6,11 @@ import argparse
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from visual_foresight.cli.unread import refuse_unread
 from visual_foresight.train.config import CHOICES, GROUPS, TrainingConfig
+from visual_foresight.train.places import require_places
 
 HELP = "train a predictor on recorded episodes"
 
@@ -41,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
     config = config_from_arguments(args)
     refuse_options_without_effect(args, config)
-    if not Path(config.data_dir).exists():  # before Keras is loaded, which takes seconds
-        raise FileNotFoundError(f"{config.data_dir} does not exist: pass an existing file or folder of episodes")
+    require_places(config.data_dir)  # before Keras is loaded, which takes seconds
     from visual_foresight.train import fit
 
     result = fit(config, show_progress=not args.quiet)
