@@ -294,13 +294,12 @@ class AsynchronousMPC:
         return np.concatenate([self._bounds.clip(left), still[len(left) :]])
 
     def _begin_search(self, pixels: np.ndarray | None) -> None:
-        decided = self._decided(self.latency_steps)
-        context = replace(self._history.context(pixels), decided=decided)
+        context = replace(self._history.context(pixels), decided=self._decided(self.latency_steps))
         objective = objective_of(context, self.objective, self._make_objective)
         start = None if self._make_start is None else self._make_start(context)
         proposals = self._make_proposals(context)
         self._due = self._step + self.latency_steps
-        work = (objective, context, start, proposals, decided, self._due, self._current)
+        work = (objective, context, start, proposals, self._due, self._current)
         self._running = self._executor.submit(self._search, *work)
 
     def _search(
@@ -309,18 +308,17 @@ class AsynchronousMPC:
         context: Context,
         start: Any,
         proposals: Any,
-        decided: np.ndarray,
         first_step: int,
         before: _Timed | None,
     ) -> _Timed:
         """Runs in the planner's thread; reads nothing that `act` changes."""
         began = clock()
         start = start_simulator(self.simulator, context) if start is None else start
-        costs = self._costs_behind(start, decided, objective)
+        costs = self._costs_behind(start, context.decided, objective)
         warm: dict[str, np.ndarray] = {}
         if before is not None:
             executed = first_step - before.first_step
-            warm["incumbent"] = self._bounds.clip(shift(before.plan.actions, executed, fill=self.fill))
+            warm["incumbent"] = shift(before.plan.actions, executed, fill=self.fill)
             if before.plan.elites.size:
                 warm["elites"] = shift(before.plan.elites, executed, fill=self.fill)
         deadline_ms = None
@@ -330,7 +328,7 @@ class AsynchronousMPC:
             costs, self.action_space, rng=self.rng, deadline_ms=deadline_ms, proposals=proposals, **warm
         )
         check_plan(plan, self._bounds.action_size, self.latency_steps)
-        plan = keep_unless_better(plan, warm.get("incumbent"), self.switch_margin)
+        plan = keep_unless_better(plan, warm.get("incumbent"), self.switch_margin, self._bounds)
         seconds = clock() - began
         return _Timed(replace(plan, seconds=seconds), first_step, seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class Context:
         pixels: [P, 2] (row, col) of the designated pixels now, or None.
         pixel_distributions: [P, H, W] their maps, when the controller tracks them itself, or None.
         observation: the last observation as it came.
-        decided: [D, A], actions that will be executed before the plan begins; None where it begins now.
+        decided: [D, A], actions that will be executed before the plan begins; empty where it begins now.
     """
 
     frames: np.ndarray
@@ -29,7 +29,7 @@ class Context:
     pixels: np.ndarray | None
     pixel_distributions: np.ndarray | None
     observation: Mapping[str, Any]
-    decided: np.ndarray | None = None
+    decided: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 class History:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context
 from visual_foresight.planners.objectives.maps import checked_pixels
 from visual_foresight.planners.objectives.objective import Objective
@@ -126,17 +127,18 @@ def check_proposals(asked_by: str, proposals: Any, make_proposals: Any) -> None:
         raise ValueError(f"{asked_by} takes either proposals or make_proposals, which makes them for each decision")
 
 
-def keep_unless_better(plan: Plan, incumbent: np.ndarray | None, margin: float) -> Plan:
+def keep_unless_better(plan: Plan, incumbent: np.ndarray | None, margin: float, bounds: ActionBounds) -> Plan:
     """The last plan, shifted, unless a new one is cheaper by more than a margin.
 
     Args:
         plan: the new one, whose first candidate was the incumbent.
-        incumbent: [H, A], inside the Box; None where there was none.
+        incumbent: [H, A]; None where there was none.
         margin: share of the incumbent's cost, from 0 (any improvement counts).
+        bounds: to which the planner clipped the incumbent.
     """
     before = getattr(plan, "first_cost", np.inf)
     if incumbent is None or margin == 0.0 or not np.isfinite(before):
         return plan
     if plan.cost < before - margin * abs(before):
         return plan
-    return replace(plan, actions=incumbent, cost=before)
+    return replace(plan, actions=bounds.clip(incumbent), cost=before)

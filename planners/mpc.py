@@ -53,7 +53,7 @@ class MPC:
         action_space: Box of one environment.
         rng: a generator, or a seed.
         replan_interval: steps executed of each plan. None: the control steps that the simulator leaps over in one call
-            (``stride``; 1 where it has none), for a push that is planned anew within a leap is put off again and again.
+            (``stride``; 1 where it has none): with plans that are made anew within a leap fewer goals are reached.
         tracking: "truth": `act` is told the designated pixels at every step; "predicted": at the first step only, and
             from then on its own predicted maps are carried along the executed actions (Ebert et al. 2018, "predictor
             propagation": needs no tracker, drifts).
@@ -64,8 +64,7 @@ class MPC:
         warm_start: begin each search with the last plan, shifted.
         fill: what a shifted plan ends with, see :func:`shift`.
         switch_margin: a new plan replaces the last one, shifted, only if it is cheaper by more than this share of its
-            cost; 0: by anything. Needs ``warm_start``. A learned future changes a little from moment to moment: without
-            a margin a push is soon given up for another that looks as good.
+            cost; 0: by anything. Needs ``warm_start``. It helps where plans are made anew within a leap.
         proposals: candidates that every search should consider, see :class:`Planner`; or, in their place,
         make_proposals: makes those of each decision from its :class:`Context`, such as a :class:`ScriptedPusher`.
         make_start: makes the simulator's start from a :class:`Context`, for simulators whose ``start`` takes something
@@ -212,7 +211,7 @@ class MPC:
             **warm,
         )
         check_plan(plan, self._bounds.action_size, self.replan_interval)
-        plan = keep_unless_better(plan, warm.get("incumbent"), self.switch_margin)
+        plan = keep_unless_better(plan, warm.get("incumbent"), self.switch_margin, self._bounds)
         self.last_plan, self.last_start, self.last_objective = plan, start, objective
         self._anchor, self._since_anchor, self._since_plan = start, [], 0
         self.decision_seconds.append(clock() - began)
@@ -221,7 +220,7 @@ class MPC:
     def _warm_start(self) -> dict[str, np.ndarray]:
         if self.last_plan is None or not self.warm_start:
             return {}
-        moved = {"incumbent": self._bounds.clip(shift(self.last_plan.actions, self._since_plan, fill=self.fill))}
+        moved = {"incumbent": shift(self.last_plan.actions, self._since_plan, fill=self.fill)}
         if self.last_plan.elites.size:
             moved["elites"] = shift(self.last_plan.elites, self._since_plan, fill=self.fill)
         return moved

@@ -91,7 +91,7 @@ class ScriptedPusher:
         if context.pixels is None or self.index >= count:
             raise ValueError(f"ScriptedPusher has index {self.index}, but {count} designated pixels are given to act")
         state = np.array(context.states[-1], np.float64)
-        if context.decided is not None:
+        if len(context.decided):
             state[list(self.tip_pixels.indices)] += self.step_size * context.decided[:, :2].sum(axis=0)
         tip = np.asarray(self.tip_pixels(state), np.float64)
         target = np.asarray(context.pixels[self.index], np.float64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from visual_foresight.train.places import data_places
 from visual_foresight.wording import did_you_mean
 
 ORIGINAL = "the original's flags"
@@ -212,7 +213,7 @@ def resume_differences(saved: TrainingConfig, current: TrainingConfig) -> list[s
 
 
 def _resolved(data_dir: str) -> list[Path]:
-    return [Path(part).resolve() for part in data_dir.split(",")]
+    return [place.resolve() for place in data_places(data_dir)]
 
 
 def _check_types(config: TrainingConfig) -> None:

@@ -19,7 +19,7 @@ from visual_foresight.lookalikes import Lookalikes
 from visual_foresight.pipeline import WindowSource, split_episodes
 from visual_foresight.statistics import Statistics
 from visual_foresight.train.config import TrainingConfig
-from visual_foresight.train.places import data_places, find_training_shards, split_files_of_each
+from visual_foresight.train.places import find_training_shards
 from visual_foresight.train.streaming import StreamedWindows
 
 _RECORDER_NOTES = (
@@ -118,9 +118,9 @@ def load_data(config: TrainingConfig) -> TrainingData:
             episode does not fit the memory that `cache_gb` allows; each says what to change.
         ImportError: data that does not fit is streamed, which needs TensorFlow.
     """
-    name, groups = find_training_shards(config.data_dir)
+    name, places = find_training_shards(config.data_dir)
     if config.split_by == "episode":
-        loaded = _read(config, name, [shard for shards in groups for shard in shards], config.limit_episodes)
+        loaded = _read(config, name, [shard for shards in places.values() for shard in shards], config.limit_episodes)
         facts = _facts(config, name, loaded)
         if loaded.overflowed:
             raise ValueError(
@@ -132,9 +132,13 @@ def load_data(config: TrainingConfig) -> TrainingData:
         )
         _require_both(len(train), len(validation), "episodes", config)
         return _assemble(config, train, validation, facts)
-    train_files, validation_files, counts = split_files_of_each(groups, config.train_val_split)
-    for place, numbers in zip(data_places(config.data_dir), counts, strict=True):
-        _require_both(*numbers, f"files in {place}", config)
+    train_files: list[Path] = []
+    validation_files: list[Path] = []
+    for place, shards in places.items():
+        num_train = math.floor(config.train_val_split * len(shards))  # the original's split
+        _require_both(num_train, len(shards) - num_train, f"files in {place}", config)
+        train_files += shards[:num_train]
+        validation_files += shards[num_train:]
     limit = config.limit_episodes
     train_limit = max(1, math.floor(config.train_val_split * limit)) if limit else 0
     loaded = _read(config, name, train_files, train_limit)

@@ -1,14 +1,10 @@
-"""Where training data lies: the files of one place, or of several."""
+"""Where training data lies: one place, or several."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
-from visual_foresight.formats import find_shards
-
-__all__ = ["data_places", "find_training_shards", "require_places", "split_files_of_each"]
+__all__ = ["data_places", "find_training_shards"]
 
 
 def data_places(data_dir: str) -> list[Path]:
@@ -28,47 +24,18 @@ def data_places(data_dir: str) -> list[Path]:
     return places
 
 
-def require_places(data_dir: str) -> None:
-    """Refuse places that do not exist.
-
-    Raises:
-        FileNotFoundError: names the first one.
-        ValueError: as `data_places`.
-    """
-    for place in data_places(data_dir):
-        if not place.exists():
-            raise FileNotFoundError(f"{place} does not exist: pass an existing file or folder of episodes")
-
-
-def find_training_shards(data_dir: str) -> tuple[str, list[list[Path]]]:
+def find_training_shards(data_dir: str) -> tuple[str, dict[Path, list[Path]]]:
     """The name of the format, and the files of each place.
 
     Raises:
         FileNotFoundError: nothing is there.
-        ValueError: a place without files, or places of different formats.
+        ValueError: as `data_places`; a place without files, or places of different formats.
     """
-    places = data_places(data_dir)
-    found = [find_shards(place) for place in places]
-    if len({name for name, _ in found}) > 1:
-        each = ", ".join(f"{place} is {name}" for place, (name, _) in zip(places, found, strict=True))
+    from visual_foresight.formats import find_shards
+
+    found = {place: find_shards(place) for place in data_places(data_dir)}
+    names = {place: name for place, (name, _) in found.items()}
+    if len(set(names.values())) > 1:
+        each = ", ".join(f"{place} is {name}" for place, name in names.items())
         raise ValueError(f"places of --data_dir must be of one format, but {each}: `visual-foresight data convert` one")
-    return found[0][0], [shards for _, shards in found]
-
-
-def split_files_of_each(
-    groups: Sequence[Sequence[Path]], share: float
-) -> tuple[list[Path], list[Path], list[tuple[int, int]]]:
-    """The first `share` of the files of each place, as the original does with one place, and the rest.
-
-    Returns:
-        Files to train on, files to validate on, and for each place how many of them it gave.
-    """
-    train: list[Path] = []
-    validation: list[Path] = []
-    counts = []
-    for shards in groups:
-        count = math.floor(share * len(shards))
-        train += shards[:count]
-        validation += shards[count:]
-        counts.append((count, len(shards) - count))
-    return train, validation, counts
+    return next(iter(names.values())), {place: shards for place, (_, shards) in found.items()}

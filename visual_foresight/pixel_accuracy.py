@@ -33,13 +33,14 @@ def start_maps(windows: Sequence[Episode], now: int) -> np.ndarray:
     from visual_foresight.simulator import pixel_maps
 
     size = windows[0].image_size
-    pixels = np.stack([_inside(window.extras["object_pixels"][now], size) for window in windows])
-    pixels = np.concatenate([pixels, np.round(pixels)], axis=1)
-    return np.stack([np.moveaxis(pixel_maps(points, size), 0, -1) for points in pixels])
+    designated = [np.concatenate(_points_and_pixels(window, now)) for window in windows]
+    return np.stack([np.moveaxis(pixel_maps(points, size), 0, -1) for points in designated])
 
 
-def _inside(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    return np.clip(np.nan_to_num(pixels), 0, np.array(image_size) - 1)
+def _points_and_pixels(window: Episode, now: int) -> tuple[np.ndarray, np.ndarray]:
+    """`[M, 2]` points inside the picture, and the whole pixels that they lie in."""
+    points = np.clip(np.nan_to_num(window.extras["object_pixels"][now]), 0, np.array(window.image_size) - 1)
+    return points, np.round(points)
 
 
 def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
     now = context - 1
     pixels, hidden = window.extras["object_pixels"].astype(np.float64), window.extras["object_hidden"].astype(bool)
     limits, count = np.array(window.image_size) - 0.5, pixels.shape[1]
-    beside = np.round(_inside(pixels[now], window.image_size)) - _inside(pixels[now], window.image_size)
+    points, whole = _points_and_pixels(window, now)
     inside = np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))  # [T, M]
     present = window.extras.get("object_present", np.ones_like(hidden)).astype(bool)
     rows = []
@@ -69,8 +70,9 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
             break
         for index in np.flatnonzero(present[now] & inside[now] & inside[then] & ~hidden[now]):
             moved = float(np.linalg.norm(pixels[then, index] - pixels[now, index]))
-            errors = metrics.pixel_errors(maps[horizon - 1, index], pixels[then, index])
-            of_whole = metrics.pixel_errors(maps[horizon - 1, count + index], pixels[then, index] + beside[index])
+            went = pixels[then, index]
+            errors = metrics.pixel_errors(maps[horizon - 1, index], went)
+            of_whole = metrics.pixel_errors(maps[horizon - 1, count + index], went + whole[index] - points[index])
             rows.append(
                 {
                     "episode": episode,

@@ -149,6 +149,17 @@ def test_what_is_left_out_is_said_in_one_line(command, npz_folder, action):
     assert command("data", action, npz_folder, "--format=npz").err == ""
 
 
+@pytest.mark.filterwarnings("always::visual_foresight.formats.LeftOutWarning")
+def test_it_is_said_once_by_a_command_that_looks_at_the_folder_twice(command, npz_folder, tmp_path):
+    """`train` looks before Keras is loaded, and reads later."""
+    (npz_folder / "push_1").mkdir()
+    Image.new("RGB", (8, 8)).save(npz_folder / "push_1" / "0.png")
+    words = ("--split_by=episode", "--sequence_length=99", "--output_dir", tmp_path / "run")
+    answer = command("train", "--data_dir", npz_folder, *words)
+    assert answer.code == 2 and "no episode of at least sequence_length=99" in answer.err
+    assert answer.err.count("is read as npz, without push_1") == 1
+
+
 @pytest.mark.parametrize("name", ["out.npz", "out.tfrecord"])
 def test_convert_keeps_episodes_exactly(command, npz_folder, tmp_path, same_episode, name):
     """npz to push or npz keeps everything, and notes where it came from."""

@@ -1,5 +1,8 @@
 """Push the disc of `conftest.DiscWorld` to a goal: the task of the controllers."""
 
+from concurrent.futures import Executor, Future
+from types import SimpleNamespace
+
 import numpy as np
 
 from visual_foresight.planners import CEM, MPC
@@ -55,3 +58,37 @@ class MapWorld:
         cols = np.maximum(0.0, 1.0 - np.abs(axis - places[..., 1:]))
         maps = (rows[..., :, None] * cols[..., None, :])[:, :, None].astype(np.float32)
         return Rollout(np.asarray(actions), states=exact.states, pixel_distributions=maps)
+
+
+def leaping(simulator, stride):
+    """The same simulator, said to leap; with None it itself, which says nothing of leaps."""
+    if stride is None:
+        return simulator
+    parts = {"start": simulator.start, "rollout": simulator.rollout, "action_space": simulator.action_space}
+    return SimpleNamespace(stride=stride, **parts)
+
+
+class ByHand(Executor):
+    """Runs what was submitted when the test says so: time under control."""
+
+    def __init__(self, automatic_after=None):
+        self.waiting, self.automatic_after, self.age = None, automatic_after, 0
+
+    def submit(self, function, /, *arguments):
+        self.waiting, self.age = (Future(), function, arguments), 0
+        return self.waiting[0]
+
+    def tick(self):
+        """One control step passes."""
+        self.age += 1
+        if self.automatic_after is not None and self.age >= self.automatic_after:
+            self.run()
+
+    def run(self):
+        if self.waiting is not None:
+            future, function, arguments = self.waiting
+            self.waiting = None
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:
+                future.set_exception(error)

@@ -1,11 +1,10 @@
 """The controller that plans while it acts."""
 
 import threading
-from concurrent.futures import Executor, Future
 
 import numpy as np
 import pytest
-from disc_task import GOAL, SMALL, START, push_to
+from disc_task import GOAL, SMALL, START, ByHand, leaping, push_to
 from gymnasium import spaces
 
 import visual_foresight as vf
@@ -14,32 +13,6 @@ from visual_foresight.planners.asynchronous import Later
 from visual_foresight.planners.objectives import ActionMagnitude, PixelDistance
 from visual_foresight.planners.plan import Plan
 from visual_foresight.rollout import Rollout
-
-
-class ByHand(Executor):
-    """Runs what was submitted when the test says so: time under control."""
-
-    def __init__(self, automatic_after=None):
-        self.waiting, self.automatic_after, self.age = None, automatic_after, 0
-
-    def submit(self, function, /, *arguments):
-        self.waiting, self.age = (Future(), function, arguments), 0
-        return self.waiting[0]
-
-    def tick(self):
-        """One control step passes."""
-        self.age += 1
-        if self.automatic_after is not None and self.age >= self.automatic_after:
-            self.run()
-
-    def run(self):
-        if self.waiting is not None:
-            future, function, arguments = self.waiting
-            self.waiting = None
-            try:
-                future.set_result(function(*arguments))
-            except Exception as error:
-                future.set_exception(error)
 
 
 def controller(simulator, executor, planner=None, **changes):
@@ -269,13 +242,8 @@ def test_each_search_has_an_objective_of_its_own_made_where_the_caller_is(world,
 
 
 @pytest.mark.parametrize(("stride", "horizon", "expected"), [(None, 8, 2), (3, 8, 3), (1, 1, 1), (3, 2, 2)])
-def test_by_default_a_leap_of_the_simulator_is_executed_whole(world, simulator, stride, horizon, expected):
-    class Leaping:
-        action_space, start, rollout = simulator.action_space, simulator.start, simulator.rollout
-
-    own = simulator if stride is None else Leaping()
-    if stride is not None:
-        own.stride = stride
+def test_by_default_a_leap_of_the_simulator_is_executed_whole(simulator, stride, horizon, expected):
+    own = leaping(simulator, stride)
     planner = CEM(horizon=horizon, num_candidates=8, num_elites=2)
     assert controller(own, ByHand(), planner, latency_steps=None).latency_steps == expected
     usual = AsynchronousMPC(own, planner, push_to(), action_space=simulator.action_space, rng=0)

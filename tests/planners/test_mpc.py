@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from disc_task import GOAL, SMALL, SMALLER, START, MapWorld, controller, play, push_to
+from disc_task import GOAL, SMALL, SMALLER, START, MapWorld, controller, leaping, play, push_to
 from gymnasium import spaces
 
 from visual_foresight.planners import CEM, ICEM, PLANNERS, RandomShooting, mpc, search
@@ -39,13 +39,8 @@ def test_actions_are_those_of_the_plan_until_it_is_replaced(world, simulator):
 
 
 @pytest.mark.parametrize(("stride", "horizon", "interval"), [(None, 8, 1), (3, 8, 3), (3, 2, 2)])
-def test_by_default_a_leap_of_the_simulator_is_executed_whole(world, simulator, stride, horizon, interval):
-    class Leaping:
-        action_space, start, rollout = simulator.action_space, simulator.start, simulator.rollout
-
-    own = simulator if stride is None else Leaping()
-    if stride is not None:
-        own.stride = stride
+def test_by_default_a_leap_of_the_simulator_is_executed_whole(simulator, stride, horizon, interval):
+    own = leaping(simulator, stride)
     assert controller(own, CEM(horizon=horizon, num_candidates=8, num_elites=2)).replan_interval == interval
     assert controller(own, CEM(horizon=8, num_candidates=8, num_elites=2), replan_interval=1).replan_interval == 1
 

@@ -1,12 +1,11 @@
 """Scripted pushes as candidates: their geometry, and what they are worth to a search."""
 
-import time
 from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from disc_task import GOAL, controller, play, push_to
+from disc_task import GOAL, ByHand, controller, play, push_to
 from gymnasium import spaces
 from hypothesis import given
 
@@ -130,7 +129,7 @@ def test_a_controller_asks_for_them_at_each_decision(world, simulator):
 
 
 def test_while_planning_ahead_they_begin_where_the_finger_will_be(world, simulator):
-    made = []
+    made, executor = [], ByHand(automatic_after=1)
 
     def make(context):
         made.append(context)
@@ -144,15 +143,16 @@ def test_while_planning_ahead_they_begin_where_the_finger_will_be(world, simulat
         rng=0,
         latency_steps=2,
         make_proposals=make,
+        executor=executor,
     )
-    for _ in range(30):
+    for _ in range(4):
         world.step(control.act(world.observation(), pixels=world.disc[None]))
-        time.sleep(0.005)
-    control.close()
-    assert made[0].decided.shape == (2, 2) and any(context.decided.any() for context in made)
-    moving = next(context for context in made if context.decided.any())
-    later = replace(moving, states=moving.states + REACH * moving.decided.sum(axis=0), decided=None)
-    drawn = [pusher()(context)(np.random.default_rng(0), BOX, 9) for context in (moving, later)]
+        executor.tick()
+    first, second = made
+    assert not first.decided.any() and second.decided.shape == (2, 2) and second.decided.any()
+    ahead = second.states + REACH * second.decided.sum(axis=0)
+    later = replace(second, states=ahead, decided=np.zeros((0, 2)))
+    drawn = [pusher()(context)(np.random.default_rng(0), BOX, 9) for context in (second, later)]
     np.testing.assert_allclose(*drawn, atol=1e-5)
     with pytest.raises(ValueError, match="AsynchronousMPC takes either proposals or make_proposals"):
         AsynchronousMPC(

@@ -209,12 +209,15 @@ def _dispatch(words: list[str]) -> int:
 
 @contextmanager
 def _warnings_in_one_line(program: str) -> Iterator[None]:
-    """Show the package's own warnings as errors are shown, without the place in the source that gave them."""
-    usual = warnings.showwarning
+    """Show the package's own warnings as errors are shown, without the place in the source that gave them, and once."""
+    usual, shown = warnings.showwarning, set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **further: Any) -> None:
         if category.__module__.startswith("visual_foresight."):
-            print(f"{program}: warning: {_one_line(str(message))}", file=sys.stderr)
+            line = f"{program}: warning: {_one_line(str(message))}"
+            if line not in shown:  # a folder is looked at before Keras is loaded, and once more when it is read
+                print(line, file=sys.stderr)
+            shown.add(line)
         else:
             usual(message, category, *place, **further)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from visual_foresight.cli.unread import refuse_unread
 from visual_foresight.train.config import CHOICES, GROUPS, TrainingConfig
-from visual_foresight.train.places import require_places
+from visual_foresight.train.places import find_training_shards
 
 HELP = "train a predictor on recorded episodes"
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
     config = config_from_arguments(args)
     refuse_options_without_effect(args, config)
-    require_places(config.data_dir)  # before Keras is loaded, which takes seconds
+    find_training_shards(config.data_dir)  # a wrong folder is answered before Keras is loaded, which takes seconds
     from visual_foresight.train import fit
 
     result = fit(config, show_progress=not args.quiet)

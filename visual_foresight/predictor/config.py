@@ -13,6 +13,7 @@ BACKBONE_NAMES = ("seed", "fast")
 
 # Both backbones halve the image three times.
 SIZE_MULTIPLE = 8
+# Each is a picture of its own in every step.
 _MOST_MASKS = 1000
 
 
@@ -103,7 +104,7 @@ class PredictorConfig:
                 raise ValueError(f"PredictorConfig.{field} must be a multiple of {SIZE_MULTIPLE}, got {size}")
         if self.num_masks * self.num_looks > _MOST_MASKS:
             raise ValueError(
-                f"PredictorConfig.num_masks times num_looks must be at most {_MOST_MASKS} (each mask is a picture), "
+                f"PredictorConfig.num_masks times num_looks must be at most {_MOST_MASKS}, "
                 f"got {self.num_masks} x {self.num_looks}"
             )
         if self.kernel_size % 2 == 0:
