@@ -41,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     """Trains, and prints what came of it."""
     config = config_from_arguments(args)
     refuse_options_without_effect(args, config)
+    from visual_foresight.train.data import check_memory
+
+    check_memory(config)
     find_training_shards(config.data_dir)  # a wrong folder is answered before Keras is loaded, which takes seconds
     from visual_foresight.train import fit
 
