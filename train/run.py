@@ -20,22 +20,15 @@ from visual_foresight.train.checkpoints import CheckpointFolder, TrainingState
 from visual_foresight.train.config import TrainingConfig
 from visual_foresight.train.data import TrainingData
 from visual_foresight.train.feeding import Batches
+from visual_foresight.train.rates import timed_share, warm_share
 from visual_foresight.train.records import RunRecords, comparison_video, scalar_tags, summarise
 from visual_foresight.train.sampling import ground_truth_count
 
 FINISHED, OUT_OF_TIME, NO_BETTER = "finished", "out of time", "no better validation"
 _VIDEO_EXAMPLES = 4
-FINAL_LEARNING_RATE = 0.01
-"""Where the learning rate ends under a schedule, as a share of the first."""
 
 # An accelerator is given so many further steps before a loss is looked at: looking waits for the step to be done.
 _STEPS_AHEAD = 8
-
-
-def timed_share(elapsed: float) -> float:
-    """What is left of the learning rate after that share of the time: a cosine from 1 to `FINAL_LEARNING_RATE`."""
-    wave = 0.5 * (1 + math.cos(math.pi * min(elapsed, 1.0)))
-    return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * wave
 
 
 class TrainingDivergedError(ValueError):
@@ -128,7 +121,8 @@ class RunCallback(keras.callbacks.Callback):
         self._epoch_start = self.progress.iteration
         if self._config.learning_rate_schedule == "timed":
             share = (time.monotonic() - self._start) / (60 * self._config.max_minutes)
-            self.model.optimizer.learning_rate = self._config.learning_rate * timed_share(share)
+            share = timed_share(share) * warm_share(self.progress.iteration, self._config.warmup_iterations)
+            self.model.optimizer.learning_rate = self._config.learning_rate * share
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss and the clock after every call of the compiled step; see `_STEPS_AHEAD`."""

@@ -28,8 +28,10 @@ from visual_foresight.train.data import TrainingData, check_memory, data_from_ep
 from visual_foresight.train.determinism import fresh_layer_names, repeatable_execution
 from visual_foresight.train.feeding import Batches, training_batches, validation_batches
 from visual_foresight.train.model import TrainingModel
+from visual_foresight.train.muon import Muon
+from visual_foresight.train.rates import learning_rate
 from visual_foresight.train.records import RunRecords, check_log, read_log
-from visual_foresight.train.run import FINAL_LEARNING_RATE, Progress, RunCallback
+from visual_foresight.train.run import Progress, RunCallback
 from visual_foresight.train.selection import RegretJudge
 from visual_foresight.wording import counted
 
@@ -151,15 +153,15 @@ def _remark(config: TrainingConfig, data: TrainingData, state: TrainingState | N
 
 
 def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Adam as the original: beta 0.9 and 0.999, epsilon 1e-8 added to the root of the second moment.
+    """Adam as the original, beta 0.9 and 0.999, epsilon 1e-8 added to the root of the second moment; or `Muon`.
 
     Kingma and Ba (2015), "Adam", the form at the end of section 2, which TensorFlow 1 used as well. Differs from Keras'
-    default in epsilon (1e-7). The cosine is that of Loshchilov and Hutter (2017), "SGDR", without restarts.
+    default in epsilon (1e-7).
     """
-    rate: Any = config.learning_rate
-    if config.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, config.num_iterations, alpha=FINAL_LEARNING_RATE)
-    return keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=config.gradient_clip or None)
+    rate, clip = learning_rate(config), config.gradient_clip or None
+    if config.optimizer == "muon":
+        return Muon(rate, global_clipnorm=clip)
+    return keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=clip)
 
 
 def horizons(config: TrainingConfig) -> list[tuple[int, int]]:

@@ -270,6 +270,21 @@ def test_a_timed_learning_rate_follows_the_clock(tmp_path, monkeypatch):
     np.testing.assert_allclose(found, [0.004, 0.004 * (0.01 + 0.99 / 2), 4e-5, 4e-5], rtol=1e-5)
 
 
+def test_a_timed_learning_rate_rises_first(tmp_path, monkeypatch):
+    from visual_foresight.train import run
+
+    callback, _ = make_callback(
+        tmp_path, learning_rate_schedule="timed", max_minutes=10.0, learning_rate=0.004, warmup_iterations=100
+    )
+    began, found = callback._start, []
+    monkeypatch.setattr(run.time, "monotonic", lambda: began)
+    for iteration in (0, 49, 99, 500):
+        callback.progress.iteration = iteration
+        callback.on_epoch_begin(0)
+        found.append(float(callback.model.optimizer.learning_rate.numpy()))
+    np.testing.assert_allclose(found, [0.004 / 100, 0.002, 0.004, 0.004], rtol=1e-5)
+
+
 def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path):
     from visual_foresight.train import TrainingDivergedError
 
