@@ -100,7 +100,7 @@ class TrainingConfig:
 
     seed: int = _option(0, OPTIMISATION, "seed of weights, order of windows, split by episode, scheduled sampling")
     optimizer: str = _option(
-        "adam", OPTIMISATION, "adam, the original's; muon: needs fewer iterations, with a --learning_rate of e.g. 0.01"
+        "adam", OPTIMISATION, "adam, the original's; muon: needs fewer iterations, with a --learning_rate of e.g. 0.006"
     )
     learning_rate_schedule: str = _option(
         "constant",
@@ -311,6 +311,11 @@ def _check_combinations(config: TrainingConfig) -> None:
         raise ValueError(
             "rollout_curriculum changes at parts of num_iterations, which a timed training need not reach: give it one "
             f"number of self-fed steps, got {config.rollout_curriculum}, or another learning_rate_schedule"
+        )
+    if config.warmup_iterations > config.num_iterations:
+        raise ValueError(
+            f"warmup_iterations={config.warmup_iterations} is above num_iterations={config.num_iterations}: "
+            "the learning rate would never be reached; pass fewer"
         )
     largest = config.num_predicted - 1
     for steps in config.rollout_curriculum:

@@ -20,9 +20,9 @@ def timed_share(elapsed: float) -> float:
     return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * wave
 
 
-def warm_share(iteration: int, warmup_iterations: int) -> float:
-    """The share of the learning rate at an iteration, counted from 0, of a training that begins with small steps."""
-    return min(1.0, (iteration + 1) / warmup_iterations) if warmup_iterations else 1.0
+def warm_share(iteration: Any, warmup_iterations: int) -> Any:
+    """The share of the learning rate at an iteration, counted from 0: a straight line up to 1; 0 iterations: 1."""
+    return ops.minimum(1.0, (ops.cast(iteration, "float32") + 1) / max(1, warmup_iterations))
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -41,7 +41,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """The learning rate at one iteration, counted from 0."""
         rate = self._rate(step) if callable(self._rate) else self._rate
-        return rate * ops.minimum(1.0, (ops.cast(step, "float32") + 1) / self._warmup_iterations)
+        return rate * warm_share(step, self._warmup_iterations)
 
     def get_config(self) -> dict[str, Any]:
         """The settings."""

@@ -109,6 +109,8 @@ def test_words_become_values(words, field, value):
         ({"follow_points": 0}, "follow_points must be at least 1"),
         ({"follow_weight": 0.1, "use_state": False}, "pass --use_state=1"),
         ({"learning_rate_schedule": "timed"}, "pass how long the run may take"),
+        ({"warmup_iterations": 11, "num_iterations": 10}, "warmup_iterations=11 is above num_iterations=10"),
+        ({"warmup_iterations": -1}, "warmup_iterations must be at least 0, got -1"),
         (
             {"learning_rate_schedule": "timed", "max_minutes": 5.0, "rollout_curriculum": (0, 2)},
             "which a timed training need not reach",
