@@ -191,6 +191,7 @@ def test_tip_homography_is_the_environment_s_tip_pixel(environment):
         (["--planner=cme"], "cme"),
         (["--episodes=0"], "--episodes must be at least 1"),
         (["--replan_interval=30"], "--replan_interval 30 exceeds --horizon 9"),
+        (["--horizon=2", "--replan_interval=3"], "--replan_interval 3 exceeds --horizon 2"),
         (["--elites=30", "--candidates=20"], "--elites 30 are the best of --candidates 20"),
         (["--seed=-1"], "--seed must not be negative"),
         (["--preset=push_fats"], "unknown preset 'push_fats'"),

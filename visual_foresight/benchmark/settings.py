@@ -27,6 +27,8 @@ _MOST = {
 }
 """The largest numbers that are taken, and why."""
 
+_USUAL_REPLAN_INTERVAL = 3
+
 
 @dataclass(frozen=True)
 class ControlSettings:
@@ -40,7 +42,7 @@ class ControlSettings:
         elites: the best candidates, to which the search is fitted.
         proposals: candidates of each decision that are scripted pushes, see `planners.ScriptedPusher`.
         action_repeat: steps for which a planned action is held.
-        replan_interval: steps executed of each plan; by default 3, or the whole plan if it is shorter.
+        replan_interval: steps executed of each plan; None becomes 3, or the whole plan if it is shorter.
         switch_margin: a new plan must be cheaper by more than this share than going on with the last; see `MPC`.
         terminal_weight: weight of a plan's last step; the others have 1.
         spread_weight: 1 charges a map for its blur, 0 looks at its mean only; see `PixelDistance`.
@@ -59,7 +61,7 @@ class ControlSettings:
     elites: int = 8
     proposals: int = 0
     action_repeat: int = 3
-    replan_interval: int = 3
+    replan_interval: int | None = None
     switch_margin: float = 0.0
     terminal_weight: float = 1.0
     spread_weight: float = 1.0
@@ -72,9 +74,8 @@ class ControlSettings:
 
     def __post_init__(self) -> None:
         """A shorter plan than usual is executed whole by default."""
-        usual = type(self).replan_interval
-        if self.replan_interval == usual and self.horizon < usual:
-            object.__setattr__(self, "replan_interval", max(self.horizon, 1))
+        if self.replan_interval is None:
+            object.__setattr__(self, "replan_interval", max(1, min(_USUAL_REPLAN_INTERVAL, self.horizon)))
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "ControlSettings":
@@ -108,7 +109,7 @@ def check_settings(settings: ControlSettings) -> None:
             f"--proposals {settings.proposals} are some of --candidates {settings.candidates}, beside the last plan: "
             f"pass 0 to {settings.candidates - 1}, or more candidates"
         )
-    if settings.replan_interval > settings.horizon:
+    if settings.replan_interval is not None and settings.replan_interval > settings.horizon:
         raise ValueError(
             f"--replan_interval {settings.replan_interval} exceeds --horizon {settings.horizon}: so many steps of a "
             "plan cannot be executed"

@@ -72,7 +72,9 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the candidates of each decision, how many are scripted pushes: around the object, and on to the goal",
     )
     group.add_argument("--action_repeat", type=int, default=usual.action_repeat, help="steps to hold an action for")
-    group.add_argument("--replan_interval", type=int, default=usual.replan_interval, help="steps executed of a plan")
+    group.add_argument(
+        "--replan_interval", type=int, help="steps executed of a plan; 3, or all of a shorter one, if not given"
+    )
     group.add_argument(
         "--switch_margin",
         type=float,
