@@ -232,8 +232,9 @@ def rollouts(notes: Notes) -> None:
                 )
                 frames = batch * 15 / chosen.stride
                 rate = frames / (1e-3 * found["p50_ms"])
-                cost = imagining.count_step_flops(chosen.predictor) or 0.0
-                return {**found, "frames_per_second": round(rate), "teraflops": round(rate * cost / 1e12, 2)}
+                cost = imagining.count_rollout_flops(chosen.predictor, 15 // chosen.stride) or 0.0
+                done = 1e3 * batch * cost / found["p50_ms"]
+                return {**found, "frames_per_second": round(rate), "teraflops": round(done / 1e12, 2)}
 
             notes.attempt("rollouts", f"{name} bfloat16, batch {batch}", measure)
 

@@ -71,6 +71,21 @@ def test_rollouts_count_control_steps_and_frames(leaping):
     assert imagining.imagine(leaping, imagining.scene(leaping), np.zeros((2, 3, 2), np.float32)).horizon == 4
 
 
+def test_operations_of_rollouts_are_those_of_what_is_rolled_out(leaping, monkeypatch):
+    """Each call of the original network is a whole frame; drafts take less; of a loop every round counts."""
+    from visual_foresight import unrolling
+
+    seed = imagining.seed_predictor(PredictorConfig(**{**TINY, "backbone": "seed", "kernel_size": 5}))
+    frame = imagining.count_step_flops(seed)
+    assert imagining.count_rollout_flops(seed, 3, candidates=4) == pytest.approx(3 * frame, rel=0.02)
+    fast = leaping.predictor
+    assert 0 < imagining.count_rollout_flops(fast, 3) < 3 * imagining.count_step_flops(fast)
+    counted = imagining.count_rollout_flops(fast, 7)
+    monkeypatch.setattr(unrolling, "_UNROLLED", 9)
+    monkeypatch.setattr(imagining, "_COUNTED", 9)
+    assert counted == pytest.approx(imagining.count_rollout_flops(fast, 7), rel=0.01)
+
+
 def test_the_seed_is_measured_beside_the_fast_network(simulator):
     """One row for each network and batch; the ratio is that of the medians."""
     fast, seed = imagining.measure_against_seed(simulator, repeats=1, warmup=0, batch_sizes=(2,), horizon=2)

@@ -14,6 +14,8 @@ PUBLISHED = {"candidates": 200, "iterations": 3, "horizon": 15}
 """The budget at which visual planners are published: 200 x 3 x 15 control steps."""
 
 MAPS = ("states", "pixel_distributions")
+# Calls of the network that a rollout writes out one after the other; see `unrolling`.
+_COUNTED = 5
 
 
 def measure_rollout(
@@ -29,9 +31,9 @@ def measure_rollout(
     facts = {"frames_per_second": frames / float(np.median(seconds)), "control_steps_per_frame": stride}
     note = f"{candidates} candidates x {horizon} control steps, {_describe(simulator)}"
     predictor = simulator.predictor
-    cost = count_step_flops(predictor)
+    cost = count_rollout_flops(predictor, horizon // stride)
     return Measurement(
-        name, "control steps", candidates * horizon, seconds, note, _limit(predictor), cost and cost / stride, facts
+        name, "control steps", candidates * horizon, seconds, note, _limit(predictor), cost and cost / horizon, facts
     )
 
 
@@ -57,8 +59,8 @@ def measure_against_seed(
         }
         for name, seconds, known in zip(both, times, (facts, {}), strict=True):
             note = f"{batch} candidates x {horizon} control steps, {_describe(both[name])}"
-            cost = count_step_flops(both[name].predictor)
-            per_step = cost and cost / getattr(both[name], "stride", 1)
+            cost = count_rollout_flops(both[name].predictor, horizon // both[name].stride)
+            per_step = cost and cost / horizon
             title = f"{'rollout' if name == 'fast' else 'seed rollout'}, batch {batch}"
             measured.append(
                 Measurement(
@@ -271,10 +273,10 @@ def _decision_limit(simulator: Any, counts: Sequence[int], horizon: int) -> tupl
     total = 0.0
     for index, predictor in enumerate(predictors):
         judged = sum(math.ceil(share * count) if index else count for count in counts)
-        operations = count_step_flops(predictor)
+        operations = count_rollout_flops(predictor, -(-horizon // predictor.config.stride))
         if operations is None:
             return None, None
-        total += operations * judged * -(-horizon // predictor.config.stride)
+        total += operations * judged
     return _limit(predictors[0]), total
 
 
@@ -297,3 +299,35 @@ def count_step_flops(predictor: Any, batch: int = 8) -> float | None:
 
     both, first = count_flops(begin_and_step, frame, state, action), count_flops(begin, frame, state)
     return None if not both or first is None else (both - first) / batch
+
+
+def count_rollout_flops(predictor: Any, calls: int, candidates: int = 64) -> float | None:
+    """Return the floating point operations of one candidate's rollout as planners ask for it, see `counting`.
+
+    That is less than so many predicted frames where drafts are made in their place, or what all candidates share.
+
+    Args:
+        predictor: of the frames that are imagined.
+        calls: of the network, one behind the other.
+        candidates: imagined together from one scene; what they share is divided among them.
+    """
+    from visual_foresight.speed.counting import count_flops
+    from visual_foresight.unrolling import make_roll
+
+    if calls > _COUNTED:  # a loop, of which a graph shows one round
+        most, before = (count_rollout_flops(predictor, number, candidates) for number in (_COUNTED, _COUNTED - 1))
+        return None if most is None or before is None else most + (calls - _COUNTED) * (most - before)
+    config = predictor.config
+    frame, state = np.zeros((1, *config.image_size, 3), np.float32), np.zeros((1, config.state_size), np.float32)
+    maps = np.zeros((1, *config.image_size, 1), np.float32)
+    plan = np.zeros((calls, candidates, config.stride * config.action_size + 1), np.float32)
+    roll = make_roll(predictor, MAPS[1:], whole_leaps=True, draft=True)
+
+    def begin(frame: Any, state: Any, maps: Any) -> Any:
+        return predictor.initial_carry(frame, state, maps)
+
+    def begin_and_roll(frame: Any, state: Any, maps: Any, plan: Any) -> Any:
+        return roll(predictor.initial_carry(frame, state, maps), frame, state, plan, maps)
+
+    both, first = count_flops(begin_and_roll, frame, state, maps, plan), count_flops(begin, frame, state, maps)
+    return None if not both or first is None else (both - first) / candidates
