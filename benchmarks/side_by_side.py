@@ -32,7 +32,8 @@ def make_costs(args: argparse.Namespace, candidates: np.ndarray) -> dict:
     costs = {}
     most_weights = constant_weights._MOST_WEIGHTS
     for pictures, weights, count in itertools.product(args.pictures, args.weights, args.parts):
-        unrolling._SIDE_BY_SIDE = count  # read when the function is compiled, as the next one
+        unrolling._SIDE_BY_SIDE = count  # read when the function is compiled, as the next two
+        unrolling._SMALLEST_PART = 1  # of few candidates, too
         constant_weights._MOST_WEIGHTS = most_weights if weights == "constants" else 0
         predictor = VideoPredictor.from_preset(args.preset, dtype=args.precision)
         predictor.backbone.drafts = pictures == "drafts"

@@ -26,7 +26,7 @@ _UNROLLED = 5
 # Such a graph is written out for so many parts of the candidates, which then run side by side: convolutions use all
 # cores, but the loops between them and what moves memory only one. A fixed number: no plan depends on the machine.
 _SIDE_BY_SIDE = 2
-_SMALLEST_PART = 8
+_SMALLEST_PART = 50  # with less, starting everything twice costs more than that gives (benchmarks/side_by_side.py)
 
 
 def plan_leaps(actions: np.ndarray, stride: int) -> np.ndarray:
