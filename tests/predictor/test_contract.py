@@ -1,6 +1,7 @@
 """What every backbone with every transformation promises."""
 
 import functools
+import random
 
 import numpy as np
 import pytest
@@ -42,7 +43,10 @@ def make_predictor(backbone, transformation, use_state=True, dtype=None, statist
         **fields,
     }
     config = PredictorConfig(transformation=transformation, backbone=backbone, use_state=use_state, **fields)
+    before = random.getstate()
+    random.seed(5)  # initialisers draw their seeds there; chance would decide how large logits, and their rounding, are
     predictor = VideoPredictor(config, statistics, dtype=dtype)
+    random.setstate(before)
     rng = np.random.default_rng(5)
     # Without layer norms, larger weights would magnify rounding errors beyond what the tests allow.
     deviation = 0.1 if backbone == "seed" else 0.05
@@ -139,7 +143,7 @@ def test_a_draft_reads_as_its_pixels_repeated(backbone, transformation, use_stat
     recurrent = carry["recurrent"]
     ours, _ = predictor.backbone(draft, actions[:, 1], states[:, 1], recurrent, draft=True)
     theirs, _ = predictor.backbone(repeated, actions[:, 1], states[:, 1], recurrent)
-    np.testing.assert_allclose(ours.parameters, theirs.parameters, rtol=1e-5, atol=1e-5)  # logits as large as 20
+    np.testing.assert_allclose(ours.parameters, theirs.parameters, atol=1e-5)
     np.testing.assert_allclose(ours.next_state, theirs.next_state, atol=1e-5)
     logits = np.asarray(theirs.mask_logits).reshape(2, HEIGHT // 2, 2, WIDTH // 2, 2, -1).mean(axis=(2, 4))
     np.testing.assert_allclose(ours.mask_logits, logits, atol=1e-5)

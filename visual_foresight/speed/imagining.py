@@ -14,8 +14,8 @@ PUBLISHED = {"candidates": 200, "iterations": 3, "horizon": 15}
 """The budget at which visual planners are published: 200 x 3 x 15 control steps."""
 
 MAPS = ("states", "pixel_distributions")
-# Calls of the network that a rollout writes out one after the other; see `unrolling`.
-_COUNTED = 5
+# Calls of a rollout whose operations are counted: a first one, a last one, and one of those between, which are alike.
+_COUNTED = 3
 
 
 def measure_rollout(
@@ -59,7 +59,7 @@ def measure_against_seed(
         }
         for name, seconds, known in zip(both, times, (facts, {}), strict=True):
             note = f"{batch} candidates x {horizon} control steps, {_describe(both[name])}"
-            cost = count_rollout_flops(both[name].predictor, horizon // both[name].stride)
+            cost = count_rollout_flops(both[name].predictor, horizon // getattr(both[name], "stride", 1))
             per_step = cost and cost / horizon
             title = f"{'rollout' if name == 'fast' else 'seed rollout'}, batch {batch}"
             measured.append(
@@ -314,7 +314,7 @@ def count_rollout_flops(predictor: Any, calls: int, candidates: int = 64) -> flo
     from visual_foresight.speed.counting import count_flops
     from visual_foresight.unrolling import make_roll
 
-    if calls > _COUNTED:  # a loop, of which a graph shows one round
+    if calls > _COUNTED:  # more may be a loop, of which a graph shows one round
         most, before = (count_rollout_flops(predictor, number, candidates) for number in (_COUNTED, _COUNTED - 1))
         return None if most is None or before is None else most + (calls - _COUNTED) * (most - before)
     config = predictor.config
