@@ -7,7 +7,7 @@ import pytest
 
 from visual_foresight import read_episodes
 from visual_foresight.benchmark import runner
-from visual_foresight.cli import plan
+from visual_foresight.cli import chosen, plan
 
 QUICK = ("plan", "--tasks=push-seen-v1", "--steps=2", "--candidates=8", "--iterations=1", "--horizon=2", "--elites=2")
 QUICK += ("--action_repeat=1",)
@@ -54,13 +54,33 @@ def test_a_run_goes_on_where_it_stopped(command, tmp_path, monkeypatch):
 def test_baselines_may_run_with_fewer_seeds():
     """The first seeds of 'learned', or as many as it has."""
     args = argparse.Namespace(seed=4, planner_seeds=3, baseline_seeds=1)
-    jobs = plan.all_jobs(["learned", "zero"], ["none"], 2, plan.chosen_seeds(args, ["learned", "zero"]))
+    jobs = plan.all_jobs(["learned", "zero"], ["none"], 2, chosen.chosen_seeds(args, ["learned", "zero"]))
     seeds = {(job.method, job.index): [] for job in jobs}
     for job in jobs:
         seeds[job.method, job.index].append(job.planner_seed)
     assert seeds == {(name, i): [4, 5, 6] if name == "learned" else [4] for name in ("learned", "zero") for i in (0, 1)}
     args.baseline_seeds = None
-    assert list(plan.chosen_seeds(args, ["zero"])["zero"]) == [4, 5, 6]
+    assert list(chosen.chosen_seeds(args, ["zero"])["zero"]) == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"),
+    [
+        ("--tasks push-seen-v1", [7, 8, 9]),
+        ("--tasks my/tasks.json", [7, 8, 9]),
+        ("--tasks push-seen-v1 --planner_seeds 1", [7]),
+        ("--tasks push-seen-v1 --episodes 20", [7]),
+        ("--tasks 20", [7]),
+        ("--split novel", [7]),
+        ("--tasks 20 --planner_seeds 2", [7, 8]),
+    ],
+)
+def test_a_whole_set_is_run_with_three_planner_seeds(words, seeds):
+    """Some tasks, for a first look, with one; whoever gives a number has it."""
+    parser = argparse.ArgumentParser()
+    plan.add_arguments(parser)
+    args = parser.parse_args([*words.split(), "--seed", "7"])
+    assert list(chosen.chosen_seeds(args, ["learned"])["learned"]) == seeds
 
 
 def test_other_settings_do_not_go_on(command, refused, tmp_path):
@@ -207,6 +227,7 @@ def test_two_runs_are_compared(command, refused, tmp_path):
         (["--planner_seeds=0"], "--planner_seeds must be at least 1, got 0"),
         (["--baseline_seeds=0"], "--baseline_seeds must be at least 1, got 0"),
         (["--baseline_seeds=2"], "--baseline_seeds 2 must not be above --planner_seeds 1"),
+        (["--tasks=push-seen-v1", "--baseline_seeds=4"], "--baseline_seeds 4 must not be above --planner_seeds 3"),
         (["--workers=0"], "--workers must be at least 1, got 0"),
         (["--method=best"], "best"),
         (["--shift=wind"], "unknown shift 'wind'"),

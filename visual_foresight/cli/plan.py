@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,9 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visual_foresight.affordable import require_at_most
-from visual_foresight.benchmark.methods import METHODS, PLANNING_METHODS
+from visual_foresight.benchmark.methods import METHODS
 from visual_foresight.cli import QUIET_SECONDS, control
-from visual_foresight.cli.unread import MODEL, refuse_all_but, refuse_unread
+from visual_foresight.cli.chosen import (
+    FIRST_LOOK,
+    chosen_methods,
+    chosen_seeds,
+    chosen_shifts,
+    chosen_tasks,
+    planner_seeds,
+)
+from visual_foresight.cli.unread import refuse_all_but
 from visual_foresight.wording import did_you_mean
 from visual_foresight.worker_processes import MOST_WORKERS
 
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
     from visual_foresight.benchmark.runner import Job, Work
 
 HELP = "run tasks under one or several methods, and report success with intervals, distances and decision times"
-FIRST_LOOK = "push-seen-v1"
 EPISODES = "episodes"
 MOST_RUNS = 1_000_000
 
@@ -44,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="objects of tasks that are drawn (default: train)",
     )
     tasks.add_argument(
-        "--planner_seeds", type=int, default=1, help="how often each task is run, with --seed, --seed + 1, ..."
+        "--planner_seeds",
+        type=int,
+        default=None,
+        help="how often each task is run, with --seed, --seed + 1, ...; if absent, 3 of a whole set or task file, 1 of "
+        "some tasks",
     )
     tasks.add_argument(
         "--baseline_seeds",
@@ -169,71 +179,12 @@ def check_counts(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
     require_at_most("--workers", args.workers, MOST_WORKERS, "each has a model of its own")
-    if (args.baseline_seeds or 1) > args.planner_seeds:
+    seeds = planner_seeds(args)
+    if (args.baseline_seeds or 1) > seeds:
         raise ValueError(
-            f"--baseline_seeds {args.baseline_seeds} must not be above --planner_seeds {args.planner_seeds}: other "
-            "methods run with the first seeds of 'learned'"
+            f"--baseline_seeds {args.baseline_seeds} must not be above --planner_seeds {seeds}: other methods run with "
+            "the first seeds of 'learned'"
         )
-
-
-def chosen_methods(args: argparse.Namespace, settings: control.ControlSettings) -> list[str]:
-    """Return the methods to run, each once.
-
-    Raises:
-        ValueError: other options contradict them, or would be read by none of them.
-    """
-    methods = list(dict.fromkeys(args.method or [args.simulator]))
-    if args.simulator == "true" and "true" not in methods:
-        raise ValueError(f"--simulator true is --method true, but --method names {', '.join(methods)}: give one")
-    if methods == ["learned"]:
-        refuse_unread(args, ("baseline_seeds",), "no method but 'learned' runs")
-    if "learned" not in methods:
-        refuse_unread(args, MODEL, f"--method {' '.join(methods)} imagines nothing with a predictor")
-    control.check_gradients(settings, methods)
-    if args.calibrate and not set(methods) & set(PLANNING_METHODS):
-        raise ValueError(
-            f"--calibrate compares costs of plans, and {', '.join(methods)} has none: add one of "
-            f"{', '.join(PLANNING_METHODS)} to --method"
-        )
-    return methods
-
-
-def chosen_seeds(args: argparse.Namespace, methods: Sequence[str]) -> dict[str, range]:
-    """Return the planner seeds of each method."""
-    baseline = args.baseline_seeds or args.planner_seeds
-    counts = {method: args.planner_seeds if method == "learned" else baseline for method in methods}
-    return {method: range(args.seed, args.seed + count) for method, count in counts.items()}
-
-
-def chosen_tasks(args: argparse.Namespace) -> tuple[Any, int]:
-    """Return the whole task set and how many of its first tasks to run."""
-    name, episodes = args.tasks, args.episodes
-    if name is not None and re.fullmatch(r"[-+]?[0-9.]+", name):
-        if not name.isdigit() or int(name) < 1:
-            raise ValueError(f"--tasks as a number says how many tasks to run, at least 1; got {name}")
-        if episodes is not None:
-            raise ValueError(f"--tasks {name} says how many tasks to run, and so does --episodes {episodes}; give one")
-        name, episodes = FIRST_LOOK, int(name)
-    if name is not None and args.split is not None:
-        raise ValueError(f"--split {args.split} is of tasks that are drawn; --tasks {args.tasks} has its own objects")
-    tasks = control.load_tasks(name, episodes=episodes, seed=args.seed, split=args.split or "train")
-    return tasks, len(tasks) if episodes is None else episodes
-
-
-def chosen_shifts(text: str | None) -> list[str]:
-    """Return the worlds to run in, the usual one first.
-
-    Raises:
-        ValueError: an unknown shift, or a strength outside its range.
-    """
-    from visual_foresight.benchmark.runner import NO_SHIFT
-
-    if text is None:
-        return [NO_SHIFT]
-    from visual_foresight.envs.shifts import AppliedShift, choose_shifts
-
-    named = [str(AppliedShift(name, strength)) for name, strength in choose_shifts(text)]
-    return list(dict.fromkeys([NO_SHIFT, *named]))
 
 
 def check_environment(environment_id: str) -> None:
