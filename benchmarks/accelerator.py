@@ -359,10 +359,13 @@ def main() -> None:
     import jax
 
     from visual_foresight import backend, unrolling
+    from visual_foresight.speed import imagining
 
     if backend.backend_name() != "jax":
         parser.error("this needs Keras on JAX: set KERAS_BACKEND=jax")
     if arguments.unrolled is not None:
+        if arguments.unrolled < imagining._COUNTED:
+            parser.error(f"--unrolled must be at least {imagining._COUNTED}: of a loop one round is counted")
         unrolling._UNROLLED = arguments.unrolled
     notes = Notes(arguments.output, arguments.quick)
     notes.note("machine", "device", [str(jax.devices()[0].device_kind), jax.__version__])
