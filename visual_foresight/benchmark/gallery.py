@@ -125,7 +125,7 @@ def _promise(record: ControlRecord, decision: Decision, scale: int, *, heat: boo
         frame = pictures.overlay_heat(frame, decision.distributions[-1], dim=True)
     image = pictures.upscale(frame, scale)
     image = pictures.mark_goal(image, record.goal, scale=scale, radius=record.tolerance, flag=False)
-    if decision.pixels is not None:
+    if decision.pixels is not None and not heat:  # it would hide the map, which is as small
         image = pictures.mark_cross(image, decision.pixels[-1], scale=scale, color=pictures.PREDICTED)
     return image
 
