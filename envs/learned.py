@@ -134,6 +134,8 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self._world = LearnedWorld(preset, source, source_options, dtype)
@@ -159,8 +161,9 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
             seed: one seed (environment i gets seed + i), or one for each.
             options: those of `LearnedPushEnv` for all scenes, or a list of N.
         """
-        super().reset(seed=seed if isinstance(seed, int) else None)
         seeds = self._spread(seed)
+        # What scenes draw that begin by themselves later follows from the seeds, too.
+        super().reset(seed=None if seed is None else seeds[0])
         each = list(options) if isinstance(options, Sequence) else [options] * self.num_envs
         if len(each) != self.num_envs or len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds and options, got {len(seeds)} and {len(each)}")
@@ -203,7 +206,7 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
             return [int(value) for value in self.np_random.integers(2**31, size=self.num_envs)]
         if isinstance(seed, int | np.integer):
             return [int(seed) + index for index in range(self.num_envs)]
-        return list(seed)
+        return [None if one is None else int(one) for one in seed]
 
     def _renew(self, following: SimulatorStart) -> SimulatorStart:
         """Replace the scenes whose episode has ended by fresh ones."""

@@ -14,8 +14,11 @@ from gymnasium import spaces
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.controller_parts import (
+    check_action_size,
+    check_callables,
+    check_fill,
     check_objectives,
-    check_proposals,
+    checked_proposals,
     goals_to_stop_at,
     is_near,
     keep_unless_better,
@@ -126,7 +129,8 @@ class AsynchronousMPC:
         context_frames: how many past frames the simulator is shown.
         stop_distance: stand still while every designated pixel is this near its goal [px]. Nothing is planned
             meanwhile, and a search that is running is thrown away: it counts on actions that are not executed.
-        goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
+        goals: [P, 2], for ``stop_distance``; taken from the objective where it has them: from its terms with a
+            weight above 0, for the pixels that they name and that count.
         proposals: candidates that every search should consider, see :class:`Planner`; a callable is called in the
             planner's thread; or, in their place,
         make_proposals: makes those of each search from its :class:`Context`, in the caller's thread; its ``decided``
@@ -186,18 +190,23 @@ class AsynchronousMPC:
         if when_late not in WHEN_LATE:
             raise ValueError(f"when_late must be one of {WHEN_LATE}, got {when_late!r}")
         self.when_late = when_late
-        check_proposals("AsynchronousMPC", proposals, make_proposals)
+        check_callables(make_start=make_start)
+        self._bounds = ActionBounds.of(action_space)
+        check_action_size(simulator, self._bounds)
+        check_fill(fill, latency_steps, self._bounds.action_size)
+        sizes = {"horizon": planner.horizon, "action_size": self._bounds.action_size}
+        proposals = checked_proposals("AsynchronousMPC", proposals, make_proposals, **sizes)
         require_number("switch_margin", switch_margin, 0.0)
         leave_room(proposals, planner)
         self.simulator, self.planner, self.objective, self.action_space = simulator, planner, objective, action_space
         self.proposals, self._make_objective = proposals, make_objective
         self._make_proposals = make_proposals or (lambda context: self.proposals)
-        self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
+        self.stop_distance = stop_distance
+        self.goals, self._goal_indices = goals_to_stop_at(stop_distance, goals, objective)
         self.latency_steps, self.context_frames, self.fill = latency_steps, context_frames, fill
         self.switch_margin = switch_margin
         self.deadline_ms = None if period_ms is None else latency_steps * period_ms
         self._make_start = make_start
-        self._bounds = ActionBounds.of(action_space)
         self._executor = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._running: Future[_Timed] | None = None
         self._closed = False
@@ -254,7 +263,7 @@ class AsynchronousMPC:
         self._history.see(observation)
         if pixels is not None:
             pixels = pixels_inside(pixels, self._history.image_size)
-        self.stopped = is_near(pixels, self.goals, self.stop_distance)
+        self.stopped = is_near(pixels, self.goals, self.stop_distance, self._goal_indices)
         if self.stopped:  # plans count on what is not executed now
             self._current, self._abandoned = None, self._running is not None
         self._collect()

@@ -12,8 +12,11 @@ from gymnasium import spaces
 from visual_foresight.planners.bounds import ActionBounds
 from visual_foresight.planners.context import Context, History, start_simulator
 from visual_foresight.planners.controller_parts import (
+    check_action_size,
+    check_callables,
+    check_fill,
     check_objectives,
-    check_proposals,
+    checked_proposals,
     goals_to_stop_at,
     is_near,
     keep_unless_better,
@@ -60,7 +63,8 @@ class MPC:
         context_frames: C, how many past frames the simulator is shown; fewer just after a reset.
         deadline_ms: time for one decision, encoding the context included [ms]; see :class:`Plan`.
         stop_distance: stand still while every designated pixel is this near its goal [px].
-        goals: [P, 2], for ``stop_distance``; taken from the objective where it has them.
+        goals: [P, 2], for ``stop_distance``; taken from the objective where it has them: from its terms with a
+            weight above 0, for the pixels that they name and that count.
         warm_start: begin each search with the last plan, shifted.
         fill: what a shifted plan ends with, see :func:`shift`.
         switch_margin: a new plan replaces the last one, shifted, only if it is cheaper by more than this share of its
@@ -119,11 +123,15 @@ class MPC:
         require_number("switch_margin", switch_margin, 0.0)
         if switch_margin and not warm_start:
             raise ValueError("switch_margin compares with the last plan, which warm_start=False leaves out; pass one")
-        check_proposals("MPC", proposals, make_proposals)
+        check_callables(make_start=make_start)
+        self._bounds = ActionBounds.of(action_space)
+        check_action_size(simulator, self._bounds)
+        sizes = {"horizon": planner.horizon, "action_size": self._bounds.action_size}
+        proposals = checked_proposals("MPC", proposals, make_proposals, **sizes)
         if warm_start:
             leave_room(proposals, planner, ", or set warm_start=False")
+            check_fill(fill, replan_interval, self._bounds.action_size)
         self.simulator, self.planner, self.action_space = simulator, planner, action_space
-        self._bounds = ActionBounds.of(action_space)
         self._objective, self._make_objective = objective, make_objective
         self._make_proposals = make_proposals or (lambda context: self.proposals)
         self._make_start = make_start or (lambda context: start_simulator(simulator, context))
@@ -131,7 +139,8 @@ class MPC:
         self.replan_interval, self.tracking, self.context_frames = replan_interval, tracking, context_frames
         self.deadline_ms, self.warm_start, self.fill, self.proposals = deadline_ms, warm_start, fill, proposals
         self.switch_margin = switch_margin
-        self.stop_distance, self.goals = stop_distance, goals_to_stop_at(stop_distance, goals, objective)
+        self.stop_distance = stop_distance
+        self.goals, self._goal_indices = goals_to_stop_at(stop_distance, goals, objective)
         self.rng = generator_of(rng)
         self.reset()
 
@@ -168,7 +177,7 @@ class MPC:
         began = clock()
         self._history.see(observation)
         pixels, maps = self._locate(pixels)
-        self.stopped = is_near(pixels, self.goals, self.stop_distance)
+        self.stopped = is_near(pixels, self.goals, self.stop_distance, self._goal_indices)
         if self.stopped:
             self._keep_maps(pixels, maps)
             self._since_plan = max(self._since_plan, self.replan_interval)  # what was planned before is stale

@@ -100,6 +100,8 @@ class RectifiedController:
 
     def act(self, observation: Mapping[str, Any], *, pixels: np.ndarray | None = None) -> np.ndarray:
         """As the controller's own; "image" and ``pixels`` [P, 2] are the present camera's."""
+        if not isinstance(observation, Mapping) or "image" not in observation:
+            raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
         seen = {**observation, "image": self.rectification.image(observation["image"])}
         moved = None if pixels is None else self.rectification.pixels(pixels)
         return self.controller.act(seen, pixels=moved)

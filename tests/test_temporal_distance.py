@@ -7,6 +7,7 @@ import pytest
 
 from visual_foresight.episode import Episode
 from visual_foresight.planners.objectives import TemporalDistance
+from visual_foresight.predictor import checkpoint
 from visual_foresight.rollout import Rollout
 from visual_foresight.temporal_distance import TemporalDistanceNetwork, train_temporal_distance
 
@@ -140,6 +141,37 @@ def test_saved_and_loaded_it_is_the_same(network, tmp_path):
     assert loaded.max_distance == 10.0
 
 
+def test_saving_replaces_its_own_kind_only_and_as_a_whole(network, tmp_path, monkeypatch):
+    """What an interrupt leaves is the earlier network; a predictor, or a folder of other things, stays."""
+    network.save(tmp_path / "judge")
+    other = TemporalDistanceNetwork((16, 16), width=2, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "replace_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            other.save(tmp_path / "judge")
+    assert TemporalDistanceNetwork.load(tmp_path / "judge").width == network.width
+    assert [path.name for path in tmp_path.iterdir()] == ["judge"]
+    other.save(tmp_path / "judge")
+    assert TemporalDistanceNetwork.load(tmp_path / "judge").width == 2
+    predictor = tmp_path / "predictor"
+    predictor.mkdir()
+    (predictor / "config.json").write_text(json.dumps({"format": checkpoint.FORMAT}))
+    (predictor / "model.weights.h5").write_bytes(b"weights")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+    for folder in (predictor, full):
+        with pytest.raises(ValueError, match="is no saved temporal distance, or holds something else"):
+            network.save(folder)
+    assert (predictor / "model.weights.h5").read_bytes() == b"weights"
+
+
+def test_no_frames_are_judged_to_nothing(network):
+    frames = as_frames(range(3))
+    assert network.distance(frames[:0], frames[0]).shape == (0,)
+    np.testing.assert_array_equal(network.distance(list(frames), frames[0]), network.distance(frames, frames[0]))
+
+
 def test_damaged_files_are_refused(network, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
         TemporalDistanceNetwork.load(tmp_path)
@@ -166,6 +198,15 @@ def test_damaged_files_are_refused(network, tmp_path):
             "more than 40 frames",
         ),
         (lambda: TemporalDistanceNetwork((0, 4)), "must be positive"),
+        (lambda: train_temporal_distance(list(episodes(1)), seed=0, learning_rate=np.nan), "learning_rate"),
+        (lambda: train_temporal_distance(list(episodes(1)), seed=0, learning_rate=-1.0), "learning_rate"),
+        (lambda: train_temporal_distance(list(episodes(1)), seed=0, max_distance=0.5), "max_distance"),
+        (lambda: train_temporal_distance(list(episodes(1)), seed=-1), "seed must be a whole number"),
+        (lambda: train_temporal_distance(list(episodes(1)), seed=None), "seed must be a whole number"),
+        (
+            lambda: TemporalDistanceNetwork((8, 8), width=2).distance(np.zeros((1, 8, 8, 4)), np.zeros((8, 8, 3))),
+            r"frames must be \[N, H, W, 3\]",
+        ),
         (
             lambda: TemporalDistanceNetwork((16, 16), width=2).distance(np.zeros((1, 8, 8, 3)), np.zeros((8, 8, 3))),
             r"trained on \(16, 16\) frames",

@@ -229,14 +229,16 @@ def bank_regret(
         "rank_correlation", "regret", "top_regret": the plain means at the last horizon.
 
     Raises:
-        ValueError: the predictor sees images alone, its sizes are not the bank's, what it predicts is not finite, or
-            `top` exceeds the sequences.
+        ValueError: the predictor sees images alone, its sizes are not the bank's, what it predicts is not finite,
+            `top` exceeds the sequences, or the simulator is around another predictor.
     """
     from visual_foresight.simulator import LearnedSimulator
 
     bank.require_match(predictor)
     if not 1 <= top <= bank.num_sequences:
         raise ValueError(f"top must be between 1 and the {bank.num_sequences} sequences of the bank, got {top}")
+    if simulator is not None and simulator.predictor is not predictor:
+        raise ValueError("the simulator is around another predictor than the one to be judged; pass its own, or none")
     simulator = simulator or LearnedSimulator(predictor)
     steps = [step for step in HORIZONS if step <= bank.horizon] or [bank.horizon]
     predicted = np.stack([_predicted_costs(simulator, bank, scene, steps) for scene in range(bank.num_scenes)])

@@ -14,6 +14,7 @@ from visual_foresight.unrolling import make_futures, shown_as_maps
 
 if TYPE_CHECKING:
     from visual_foresight.predictor.predictor import VideoPredictor
+    from visual_foresight.simulator_start import SimulatorStart
 
 _KINDS_KEPT = 16
 _ACTIONS = 4  # where they stand among (values, carry, frame, state, actions, maps)
@@ -34,8 +35,14 @@ class CompiledGradients:
         self._predictor, self._stride = predictor, stride
         self._kept: KeptByKind[Callable] = KeptByKind(_KINDS_KEPT)
 
-    def of(self, objective: Any) -> Callable:
-        """(carry, frame, state, actions [K, T, A], maps=None) to (costs [K], gradients [K, T, A]), tensors."""
+    def of(self, objective: Any, start: SimulatorStart) -> Callable:
+        """(carry, frame, state, actions [K, T, A], maps=None) to (costs [K], gradients [K, T, A]), tensors.
+
+        Raises:
+            ValueError: the objective reads designated pixels, and the start has none.
+        """
+        if not start.num_pixels and {"pixels", "pixel_distributions"} & set(objective.outputs):
+            raise ValueError("the objective reads designated pixels, the start has none; pass start(..., pixels=...)")
         parts = take_apart(objective)
 
         def make() -> Callable:

@@ -27,7 +27,7 @@ class Episode:
     Args:
         frames: `[T, H, W, 3]` uint8; frame 0 is the reset frame.
         actions: `[T-1, A]` float32 in environment units, or None; `actions[t]` leads from frame t to frame t+1.
-        states: `[T, S]` float32 in environment units, or None.
+        states: `[T, S]` float32 in environment units, or None; of no numbers (S or A of 0) they count as None.
         extras: Further arrays by name: boolean, integer or floating. An extra whose first axis is T belongs to the
             frames, one whose first axis is T-1 to the actions, any other to the whole episode (`window` cuts them so).
             `final_action` `[A]` is special: the action commanded after the last frame.
@@ -165,7 +165,7 @@ def _check_rows(rows: Any, name: str, expected: int, num_frames: int) -> np.ndar
             f"Episode {name} must be finite, but {int(bad.sum())} of {rows.size} values are not; the first is "
             f"{name}[{first[0]}, {first[1]}] = {rows[tuple(first)]}: repair or drop the episode"
         )
-    return rows
+    return rows if rows.shape[1] else None
 
 
 def _check_extras(extras: Any, actions: np.ndarray | None) -> Mapping[str, np.ndarray]:

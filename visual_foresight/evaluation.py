@@ -22,6 +22,7 @@ from visual_foresight.pixel_accuracy import (
     summarise_pixels,
     with_differences,
 )
+from visual_foresight.planners.settings import require_count
 from visual_foresight.replay import Replay, replay
 
 if TYPE_CHECKING:
@@ -85,12 +86,16 @@ def evaluate(
         "expected_difference": the other's error less the predictor's.
 
     Raises:
-        ValueError: no episode is long enough, sizes do not fit a predictor, or what one predicts is not finite.
+        ValueError: a number below 1, no episode is long enough, sizes do not fit a predictor, or what one predicts is
+            not finite.
         ImportError: LPIPS without its extra.
     """
+    require_count("batch_size", batch_size)
+    if context_frames is not None:
+        require_count("context_frames", context_frames)
     everyone = {_MAIN: predictor, **(compare or {})}
     context = context_frames or max(one.config.context_frames for one in everyone.values())
-    windows = evaluation_windows(episodes, context, sequence_length)
+    windows = evaluation_windows(list(episodes), context, sequence_length)
     if lpips:
         metrics.require_lpips()
     judges = {}

@@ -6,6 +6,7 @@ columns, J stride (control steps that one call of the network leaps over).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from visual_foresight.simulator_start import (
     checked_array,
     checked_frames,
     designated_maps,
+    identity_of,
     pixel_maps,
 )
 from visual_foresight.unrolling import (
@@ -108,6 +110,11 @@ class LearnedSimulator:
         """Whether rollouts can imagine frames at half the resolution, see `rollout`."""
         return self.predictor.drafts
 
+    @functools.cached_property
+    def _identity(self) -> str:
+        """Of the predictor as it was when this was first asked for: one that learns on keeps it."""
+        return identity_of(self.predictor)
+
     # ---- the scene --------------------------------------------------------------------------------------------
 
     def start(
@@ -149,7 +156,7 @@ class LearnedSimulator:
         arguments = [frames[None], actions[None], states[None]] + ([] if maps is None else [maps])
         carry, state = self._function("start", count, maps is not None)(*arguments)
         state = states.copy() if count == 1 else np.asarray(state)  # of a single frame it is known: no need to wait
-        start = SimulatorStart(carry, frames[None, -1], state, maps)
+        start = SimulatorStart(carry, frames[None, -1], state, maps, made_by=self._identity)
         return start if config.stride == 1 else self._at_leap(start)
 
     def _at_leap(self, start: SimulatorStart) -> SimulatorStart:
@@ -172,14 +179,14 @@ class LearnedSimulator:
         Raises:
             ValueError: a wrong shape or a value that is not finite.
         """
-        check_start(start, self.predictor.config, leaping=True)
+        check_start(start, self.predictor.config, self._identity, leaping=True)
         expected = (start.num_scenes, self.predictor.config.action_size)
         actions = checked_array(actions, expected, "actions", "one for each scene")
         if start.leap is not None:
             return self._advance_leap(start, start.leap, actions)
         count = np.ones(start.num_scenes, np.float32)
         scene = (start.carry, start.frame, start.state, start.pixel_distributions)
-        return SimulatorStart(*self._step(*scene, actions, count))
+        return SimulatorStart(*self._step(*scene, actions, count), None, self._identity)
 
     def _step(self, carry: Any, frame: Any, state: Any, maps: Any, actions: Any, count: Any) -> tuple[Any, ...]:
         arguments = [carry, frame, state, actions, count] + ([] if maps is None else [maps])
@@ -207,7 +214,7 @@ class LearnedSimulator:
         count = np.where(full, 0, leap.count + 1)
         following = Leap(frame, state, maps, np.where(full[:, None, None], np.float32(0), so_far), count)
         carry = tree.map_structure(choose, carry, start.carry)
-        return SimulatorStart(carry, present[0], present[1], present[2], following)
+        return SimulatorStart(carry, present[0], present[1], present[2], following, self._identity)
 
     def rollout(
         self,
@@ -301,7 +308,7 @@ class LearnedSimulator:
             raise ValueError(f"gradients are those of one scene, got {start.num_scenes}; pass start.select(index)")
         if self._gradients is None:
             self._gradients = CompiledGradients(self.predictor, self.stride)
-        compiled = self._gradients.of(objective)
+        compiled = self._gradients.of(objective, start)
         costs, gradients = [], []
         for chunk in chunks(actions, 1, self.chunk_size):
             values = compiled(*self._scene(start.rebased(), chunk.actions))
@@ -310,7 +317,7 @@ class LearnedSimulator:
         return join(costs), join(gradients)
 
     def _check_candidates(self, start: SimulatorStart, actions: np.ndarray, every: int) -> np.ndarray:
-        check_start(start, self.predictor.config, leaping=False)
+        check_start(start, self.predictor.config, self._identity, leaping=False)
         actions = given_array("actions", actions).copy()  # the Rollout keeps it
         size = self.predictor.config.action_size
         if actions.ndim != 3 or actions.shape[2] != size or 0 in actions.shape:
@@ -318,7 +325,7 @@ class LearnedSimulator:
         check_magnitude("actions", actions)
         if len(actions) % start.num_scenes:
             raise ValueError(f"{start.num_scenes} scenes need as many candidates each, got {len(actions)} altogether")
-        if not isinstance(every, (int, np.integer)) or every < 1 or actions.shape[1] % every:
+        if type(every) is bool or not isinstance(every, (int, np.integer)) or every < 1 or actions.shape[1] % every:
             raise ValueError(f"the number of control steps, {actions.shape[1]}, must be a multiple of every={every}")
         return actions
 

@@ -5,9 +5,11 @@ Letters: N scenes, C context frames, P designated pixels, H rows, W columns, A a
 
 from __future__ import annotations
 
+import hashlib
+import json
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,7 @@ class SimulatorStart:
         state: [N, S] float32, the robot state that the next step sees.
         pixel_distributions: [N, H, W, P] float32, where the designated pixels are in `frame`; None without any.
         leap: the leap that the scenes are in.
+        made_by: of which predictor, see `identity_of`; "" where that is not known.
     """
 
     carry: Any
@@ -52,6 +55,7 @@ class SimulatorStart:
     state: np.ndarray
     pixel_distributions: np.ndarray | None = None
     leap: Leap | None = None
+    made_by: str = ""
 
     @property
     def num_pixels(self) -> int:
@@ -68,10 +72,13 @@ class SimulatorStart:
         """Put scenes side by side.
 
         Raises:
-            ValueError: nothing to stack, or scenes with different numbers of designated pixels.
+            ValueError: nothing to stack, scenes of several predictors, or with different numbers of designated pixels.
         """
+        starts = tuple(starts)
         if not starts:
             raise ValueError("there is no scene to stack")
+        if len({(start.made_by, start.frame.shape[1:], start.leap is None) for start in starts}) > 1:
+            raise ValueError("the scenes are of several predictors; stack those of one: its simulator's start(...)")
         if len({start.num_pixels for start in starts}) > 1:
             raise ValueError(
                 f"scenes have different numbers of designated pixels: {[start.num_pixels for start in starts]}"
@@ -105,7 +112,7 @@ class SimulatorStart:
         """The same scenes as whole leaps see them, from the present moment on; only rollouts can begin there."""
         start = self.rebased()
         base = start.leap or start
-        return SimulatorStart(start.carry, base.frame, base.state, base.pixel_distributions)
+        return SimulatorStart(start.carry, base.frame, base.state, base.pixel_distributions, made_by=self.made_by)
 
     def rebased(self) -> SimulatorStart:
         """The same scenes at the beginning of a leap: the next one starts from the present prediction.
@@ -121,7 +128,7 @@ class SimulatorStart:
             np.zeros_like(self.leap.actions),
             np.zeros_like(self.leap.count),
         )
-        return SimulatorStart(self.carry, self.frame, self.state, self.pixel_distributions, leap)
+        return replace(self, leap=leap)
 
 
 def _map_arrays(function: Any, *starts: SimulatorStart) -> SimulatorStart:
@@ -137,9 +144,10 @@ def _map_arrays(function: Any, *starts: SimulatorStart) -> SimulatorStart:
     carry = tree.map_structure(function, *(start.carry for start in starts))
     present = join(starts, ("frame", "state", "pixel_distributions"))
     if starts[0].leap is None:
-        return SimulatorStart(carry, **present)
+        return SimulatorStart(carry, **present, made_by=starts[0].made_by)
     names = ("frame", "state", "pixel_distributions", "actions", "count")
-    return SimulatorStart(carry, **present, leap=Leap(**join([start.leap for start in starts], names)))
+    leap = Leap(**join([start.leap for start in starts], names))
+    return SimulatorStart(carry, **present, leap=leap, made_by=starts[0].made_by)
 
 
 def pixel_maps(pixels: Sequence[tuple[float, float]] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -199,9 +207,12 @@ def checked_frames(frames: Any, image_size: tuple[int, int]) -> np.ndarray:
     """Context frames [C, H, W, 3] as float32 in [0, 1].
 
     Raises:
-        ValueError: a wrong shape or range, or a value that is not finite.
+        ValueError: a wrong shape, dtype or range, or a value that is not finite.
     """
-    frames = np.asarray(frames)
+    try:
+        frames = np.asarray(frames)
+    except ValueError as error:
+        raise ValueError("frames must be an array [C, H, W, 3], got lists of different lengths or depths") from error
     height, width = image_size
     if frames.ndim != 4 or frames.shape[1:] != (height, width, 3) or len(frames) < 1:
         raise ValueError(
@@ -209,18 +220,29 @@ def checked_frames(frames: Any, image_size: tuple[int, int]) -> np.ndarray:
         )
     if frames.dtype == np.uint8:
         return to_float(frames)
+    if frames.dtype.kind != "f":
+        raise ValueError(f"frames must be uint8, or float in [0, 1], got {frames.dtype}; bytes with astype(np.uint8)")
     frames = frames.astype(np.float32)
     if not np.isfinite(frames).all() or frames.min() < -0.01 or frames.max() > 1.01:
         raise ValueError("frames must be uint8, or float with finite values in [0, 1]; divide bytes by 255")
     return frames
 
 
-def check_start(start: Any, config: Any, *, leaping: bool) -> None:
+def identity_of(predictor: Any) -> str:
+    """What tells predictors apart: a hash of sizes, normalisation and weights. Copies of one are the same."""
+    found = hashlib.sha256(json.dumps([predictor.config.to_json(), predictor.statistics.to_json()]).encode())
+    for weight in predictor.get_weights():
+        found.update(np.ascontiguousarray(weight).tobytes())
+    return found.hexdigest()
+
+
+def check_start(start: Any, config: Any, identity: str, *, leaping: bool) -> None:
     """Refuse what no simulator of this predictor can go on from.
 
     Args:
         start: what a caller handed in.
         config: the predictor's.
+        identity: the predictor's.
         leaping: whether it must know the leap that it is in, as a start that is moved step by step must.
 
     Raises:
@@ -236,6 +258,11 @@ def check_start(start: Any, config: Any, *, leaping: bool) -> None:
         raise ValueError(
             f"the start is of another predictor: {found[0]}x{found[1]} pixels, {found[2]} states, {leaps}; this has "
             f"{expected[0]}x{expected[1]}, {expected[2]} states and a stride of {config.stride}"
+        )
+    if start.made_by not in ("", identity):
+        raise ValueError(
+            "the start is of another predictor, or of other weights: what it encoded means nothing to this one; encode "
+            "the scene with this simulator's start(...)"
         )
     if leaping and start.leap is None and config.stride > 1:
         raise ValueError(f"the start knows no leap, but this predictor leaps {config.stride} steps; use start(...)")

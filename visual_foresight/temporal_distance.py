@@ -9,6 +9,7 @@ Letters: B pairs, N frames, T frames of an episode, H, W rows and columns.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ from keras import layers, ops
 from visual_foresight.backend import compile_function, device_kind
 from visual_foresight.episode import Episode
 from visual_foresight.frames import check_floats, to_float, to_uint8
-from visual_foresight.predictor.checkpoint import weights_bytes
+from visual_foresight.planners.settings import require_count, require_number
+from visual_foresight.predictor.checkpoint import weights_bytes, write_model_folder
 from visual_foresight.predictor.description import sha256_of
-from visual_foresight.video_files import write_bytes, write_text
 
 __all__ = ["TemporalDistanceNetwork", "train_temporal_distance"]
 
@@ -95,10 +96,12 @@ class TemporalDistanceNetwork(keras.Model):
             ValueError: frames of another size than the network was made for, of another dtype or far outside [0, 1]
                 (of frames, the first stands for all).
         """
-        if tuple(frames.shape[1:3]) != self.image_size or tuple(goal.shape[:2]) != self.image_size:
+        frames, goal = (np.asarray(each) if isinstance(each, (list, tuple)) else each for each in (frames, goal))
+        shape = (*self.image_size, 3)
+        if len(frames.shape) != 4 or tuple(frames.shape[1:]) != shape or tuple(goal.shape) != shape:
             raise ValueError(
-                f"the temporal distance was trained on {self.image_size} frames, got {tuple(frames.shape[1:3])} and "
-                f"a goal {tuple(goal.shape[:2])}"
+                f"the temporal distance was trained on {self.image_size} frames: frames must be [N, H, W, 3] and the "
+                f"goal [H, W, 3] of that size, got {tuple(frames.shape)} and {tuple(goal.shape)}"
             )
         frames, goal = (to_float(each) if str(each.dtype) == "uint8" else each for each in (frames, goal))
         for name, given in (("frames", frames[:1]), ("goal", goal)):
@@ -108,6 +111,8 @@ class TemporalDistanceNetwork(keras.Model):
             return self((frames, ops.convert_to_tensor(goal, "float32")[None]))
         if self._judge is None:
             self._judge = compile_function(lambda frames, goal: self((frames, goal)), model=self)
+        if not len(frames):
+            return np.zeros(0, np.float32)
         goal = np.asarray(goal, np.float32)[None]
         return np.concatenate([self._judge_chunk(piece, goal) for piece in _chunks(frames.astype(np.float32))])
 
@@ -117,17 +122,22 @@ class TemporalDistanceNetwork(keras.Model):
         return np.asarray(self._judge(padded, goal))[: len(frames)]
 
     def save(self, directory: str | Path) -> None:  # type: ignore[override]
-        """Write ``config.json`` and ``model.weights.h5`` into a directory: numbers and plain facts, nothing to run."""
-        directory = Path(directory)
-        write_bytes(directory / _WEIGHTS_FILE, weights_bytes(self))
+        """Write a directory of ``config.json`` and ``model.weights.h5``, whole or not at all; replaces an earlier one.
+
+        Raises:
+            ValueError: the directory exists and holds something else.
+            OSError: the disk is full or not writable; names the file.
+        """
+        weights = weights_bytes(self)
         description = {
             "format": _FORMAT,
             "image_size": list(self.image_size),
             "max_distance": self.max_distance,
             "width": self.width,
-            "weights_sha256": sha256_of(directory / _WEIGHTS_FILE),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
         }
-        write_text(directory / _CONFIG_FILE, json.dumps(description, indent=2) + "\n")
+        text = json.dumps(description, indent=2) + "\n"
+        write_model_folder(directory, weights, text, kind="saved temporal distance", file_format=_FORMAT)
 
     @classmethod
     def load(cls, directory: str | Path) -> TemporalDistanceNetwork:
@@ -178,7 +188,7 @@ def train_temporal_distance(
         num_imagined: rollouts imagined, each from a random moment of a random episode.
         imagined_share: of the pairs of a batch, how many begin at an imagined frame.
         horizon: steps of each imagined rollout.
-        max_distance: distances are cut to this [steps].
+        max_distance: distances are cut to this [steps], at least 1.
         num_steps: of Adam, with a cosine schedule.
         batch_size: B.
         learning_rate: at the beginning.
@@ -187,6 +197,9 @@ def train_temporal_distance(
     Raises:
         ValueError: no episode of two frames, frames of different sizes, or a setting outside its range.
     """
+    require_number("learning_rate", learning_rate, 0.0, open_low=True)
+    require_number("max_distance", max_distance, 1.0)
+    require_count("seed", seed, 0)
     usable = [episode for episode in episodes if episode.num_frames >= 2]
     sizes = {episode.frames.shape[1:3] for episode in usable}
     if len(sizes) != 1:

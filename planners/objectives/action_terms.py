@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace
 from visual_foresight.planners.objectives.objective import explain_terms, require_field
 from visual_foresight.planners.settings import require_number
@@ -63,7 +64,9 @@ class ActionMagnitude(_MeanOfSquares):
 
     def _squares(self, rollout: Rollout) -> Any:
         """Squared length of each action [K, T]."""
-        return _squared_length(require_field(rollout, "actions", "ActionMagnitude") / self.scale)
+        actions = require_field(rollout, "actions", "ActionMagnitude")
+        _require_size("scale", self.scale, actions)
+        return _squared_length(actions / self.scale)
 
 
 class ActionSmoothness(_MeanOfSquares):
@@ -89,21 +92,32 @@ class ActionSmoothness(_MeanOfSquares):
     ) -> None:
         """Check and store the settings."""
         self.scale = _checked_scale(scale)
-        self.previous = None if previous is None else np.array(previous, np.float32)
+        self.previous = None if previous is None else given_array("previous", previous).copy()
         if self.previous is not None and (self.previous.ndim != 1 or not np.all(np.isfinite(self.previous))):
             raise ValueError(f"previous must be a finite action [A], got {self.previous.tolist()}")
 
     def _squares(self, rollout: Rollout) -> Any:
         """Squared change into each action [K, T]; 0 for the first without ``previous``."""
         actions = require_field(rollout, "actions", "ActionSmoothness")
+        _require_size("scale", self.scale, actions)
+        if self.previous is not None:
+            _require_size("previous", self.previous, actions)
         xp = array_namespace(actions)
         first = actions[:, :1]
         before = first if self.previous is None else xp.zeros_like(first) + self.previous
         return _squared_length((actions - xp.concatenate([before, actions[:, :-1]], axis=1)) / self.scale)
 
 
+def _require_size(name: str, values: Any, actions: Any) -> None:
+    """Refuse numbers for another action size, which might be repeated until they fit."""
+    if values.ndim and values.shape[0] != actions.shape[-1]:
+        raise ValueError(f"{name} has {values.shape[0]} numbers, and actions have {actions.shape[-1]}")
+
+
 def _checked_scale(scale: float | Sequence[float] | np.ndarray) -> np.ndarray:
-    scales = np.array(scale, np.float32)
+    scales = given_array("scale", scale).copy()
+    if scales.ndim > 1:
+        raise ValueError(f"scale must be a number or [A], got shape {list(scales.shape)}")
     for value in scales.reshape(-1):
         require_number("scale", float(value), 0.0, open_low=True)
     return scales

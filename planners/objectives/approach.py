@@ -77,6 +77,8 @@ class Approach(StepwiseObjective):
         states = require_field(rollout, "states", "Approach")
         object_pixel = self._object_pixel(rollout)  # [K, T', 2]
         tip = as_float(self.tip_pixels(at_moments(rollout, states)))
+        if tuple(tip.shape[-1:]) != (2,):
+            raise ValueError(f"tip_pixels must give pixels [..., 2], it gave {list(tip.shape)}")
         away = object_pixel - self.goal[0]
         # At the goal itself there is no direction: the place then is the object, and nothing jumps.
         away = away / (safe_norm(away)[..., None] + 1e-3)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace
 from visual_foresight.planners.objectives.objective import require_field
 from visual_foresight.planners.objectives.stepwise import StepwiseObjective
@@ -41,7 +42,7 @@ class GoalImage(StepwiseObjective):
     ) -> None:
         """Check and store goal and mask."""
         self.goal = checked_goal_image(goal)
-        mask = np.ones(self.goal.shape[:2]) if mask is None else np.asarray(mask, np.float64)
+        mask = np.ones(self.goal.shape[:2]) if mask is None else given_array("mask", mask, np.float64)
         if mask.shape != self.goal.shape[:2] or not np.all(mask >= 0.0) or not 0.0 < mask.sum() < np.inf:
             raise ValueError(f"mask must be non-negative weights {list(self.goal.shape[:2])} with a positive sum")
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)

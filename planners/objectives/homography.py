@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace, as_float
 
 # A homography has eight degrees of freedom; the weakest of its equations counts as one if it weighs this much.
@@ -29,7 +30,7 @@ class Homography:
 
     def __init__(self, matrix: Sequence[Any] | np.ndarray, *, indices: tuple[int, int] = (0, 1)) -> None:
         """Check and store the matrix."""
-        self.matrix = np.array(matrix, np.float64)
+        self.matrix = given_array("matrix", matrix, np.float64).copy()
         if self.matrix.shape != (3, 3) or not np.all(np.isfinite(self.matrix)):
             raise ValueError(f"a homography is a finite matrix [3, 3], got shape {list(self.matrix.shape)}")
         self.indices = (int(indices[0]), int(indices[1]))
@@ -86,6 +87,7 @@ class Homography:
 
     def project(self, points: Any) -> Any:
         """Points [..., 2] on the plane to pixels [..., 2]; float64 stays float64."""
+        points = given_array("points", points, np.float64) if isinstance(points, (list, tuple)) else points
         xp = array_namespace(points)
         matrix = self.matrix if xp is np and points.dtype == np.float64 else self.matrix.astype(np.float32)
         mapped = xp.matmul(points, matrix[:, :2].T) + matrix[:, 2]

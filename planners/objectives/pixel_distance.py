@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
 from visual_foresight.planners.objectives.maps import checked_pixels, expected_distances, expected_pixels
 from visual_foresight.planners.objectives.objective import require_field
@@ -113,7 +114,7 @@ class PixelDistance(StepwiseObjective):
 
 def _shares(weights: Sequence[float] | np.ndarray, num_pixels: int) -> np.ndarray:
     """[P] float32 that sum to 1."""
-    shares = np.asarray(weights, np.float64)
+    shares = given_array("pixel_weights", weights, np.float64)
     if shares.shape != (num_pixels,) or not np.all(shares >= 0.0) or not 0.0 < shares.sum() < np.inf:
         raise ValueError(
             f"pixel_weights must be {num_pixels} non-negative numbers with a positive sum, got {shares.tolist()}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace, safe_norm
 from visual_foresight.planners.objectives.objective import require_field
 from visual_foresight.planners.objectives.stepwise import StepwiseObjective
@@ -41,13 +42,13 @@ class RobotState(StepwiseObjective):
         terminal_weight: float = 10.0,
     ) -> None:
         """Check and store the goal."""
-        self.goal = np.array(goal, np.float32)
+        self.goal = given_array("goal", goal).copy()
         if self.goal.ndim != 1 or len(self.goal) == 0 or not np.all(np.isfinite(self.goal)):
             raise ValueError(f"goal must be a finite state [D], got {np.asarray(goal).tolist()}")
         self.indices = tuple(range(len(self.goal))) if indices is None else tuple(map(operator.index, indices))
         if len(self.indices) != len(self.goal) or min(self.indices) < 0:
             raise ValueError(f"indices {self.indices} must name {len(self.goal)} entries of the state, counted from 0")
-        scales = np.array(scale, np.float32)
+        scales = given_array("scale", scale).copy()
         if scales.shape not in ((), self.goal.shape) or not np.all((scales > 0.0) & np.isfinite(scales)):
             raise ValueError(f"scale must be positive, a number or [{len(self.goal)}], got {scales.tolist()}")
         require_number("terminal_weight", terminal_weight, 0.0, open_low=True)

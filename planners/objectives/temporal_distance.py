@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace, as_float
 from visual_foresight.planners.objectives.objective import require_field
 from visual_foresight.planners.objectives.stepwise import StepwiseObjective
@@ -78,7 +79,7 @@ def checked_goal_image(goal: Any) -> np.ndarray:
     Raises:
         ValueError: another shape or range.
     """
-    given = np.asarray(goal)
+    given = goal if isinstance(goal, np.ndarray) else given_array("goal", goal)
     white = 255.0 if given.dtype == np.uint8 else 1.0
     image = given.astype(np.float32) / np.float32(white)
     if image.ndim != 3 or image.shape[2] != 3 or not np.all((image >= 0.0) & (image <= 1.0)):

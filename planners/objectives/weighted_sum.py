@@ -34,6 +34,8 @@ class WeightedSum:
 
     def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, float] | None = None) -> None:
         """Check that weights and terms belong together."""
+        if not isinstance(objectives, Mapping):
+            raise TypeError(f"objectives must map names to objectives, as {{'distance': ...}}, got {objectives!r}")
         weights = dict(weights or {})
         unknown = sorted(set(weights) - set(objectives))
         if not objectives:

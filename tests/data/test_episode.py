@@ -154,3 +154,11 @@ def test_identity_statistics_change_nothing():
     identity = Statistics.identity(2, 3)
     np.testing.assert_array_equal(identity.action_mean, [0, 0])
     np.testing.assert_array_equal(identity.state_deviation, [1, 1, 1])
+
+
+def test_rows_of_no_numbers_are_none():
+    """What a robot without sensors may give; a format of one key for each step could not even store it."""
+    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    episode = Episode(frames, np.zeros((2, 0)), np.zeros((3, 0)))
+    assert episode.actions is None and episode.states is None
+    assert episode.action_size is None and episode.state_size is None

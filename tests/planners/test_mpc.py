@@ -8,7 +8,8 @@ from disc_task import GOAL, SMALL, SMALLER, START, MapWorld, controller, leaping
 from gymnasium import spaces
 
 from visual_foresight.planners import CEM, ICEM, PLANNERS, RandomShooting, mpc, search
-from visual_foresight.planners.objectives import ActionMagnitude, PixelDistance
+from visual_foresight.planners.controller_parts import is_near
+from visual_foresight.planners.objectives import ActionMagnitude, PixelDistance, WeightedSum
 from visual_foresight.planners.plan import Plan
 
 
@@ -213,6 +214,48 @@ def test_goals_to_stop_at_are_found_in_sums_or_given(simulator):
     np.testing.assert_array_equal(given.goals, [[1.0, 2.0]])
     with pytest.raises(ValueError, match="needs to know where to stop"):
         controller(simulator, objective=ActionMagnitude(), stop_distance=1.0)
+
+
+NEAR, FAR = [1.0, 1.0], [5.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("objective", "there", "elsewhere"),
+    [
+        (PixelDistance([NEAR, FAR], indices=(1, 0)), [FAR, NEAR], [NEAR, FAR]),
+        (PixelDistance([FAR], indices=[1]), [NEAR, FAR], [FAR, NEAR]),
+        (PixelDistance([NEAR, FAR], pixel_weights=[1, 0]), [NEAR, NEAR], [FAR, FAR]),
+        (WeightedSum({"old": PixelDistance([NEAR]), "new": PixelDistance([FAR])}, {"old": 0.0}), [FAR], [NEAR]),
+        (WeightedSum({"avoid": PixelDistance([NEAR]), "goal": PixelDistance([FAR])}, {"avoid": -0.1}), [FAR], [NEAR]),
+        (
+            WeightedSum({"a": PixelDistance([NEAR], indices=[0]), "b": PixelDistance([FAR], indices=[1])}),
+            [NEAR, FAR],
+            [NEAR, NEAR],
+        ),
+        (
+            WeightedSum({"a": PixelDistance([NEAR]), "in": WeightedSum({"b": PixelDistance([FAR])}, {"b": -1.0})}),
+            [NEAR],
+            [FAR],
+        ),
+    ],
+)
+def test_it_stops_where_the_objective_is_low(objective, there, elsewhere, simulator):
+    """At goals of the pixels that they belong to, of terms that draw there."""
+    control = controller(simulator, objective=objective, stop_distance=1.0)
+    goals, indices = control.goals, control._goal_indices
+    assert is_near(np.array(there), goals, 1.0, indices)
+    assert not is_near(np.array(elsewhere), goals, 1.0, indices)
+
+
+def test_goals_that_contradict_each_other_are_no_place_to_stop(simulator):
+    both = WeightedSum({"a": PixelDistance([NEAR]), "b": PixelDistance([FAR])})
+    with pytest.raises(ValueError, match="several goals for designated pixel 0; pass goals="):
+        controller(simulator, objective=both, stop_distance=1.0)
+    assert controller(simulator, objective=both, stop_distance=1.0, goals=[FAR]).goals.tolist() == [FAR]
+    second = PixelDistance([FAR], indices=[1])
+    control = controller(simulator, objective=second, stop_distance=1.0)
+    with pytest.raises(ValueError, match=r"needs pixels \[2 or more, 2\] at every step, got \[1, 2\]"):
+        is_near(np.array([FAR]), control.goals, 1.0, control._goal_indices)
 
 
 def test_only_what_the_objective_reads_is_asked_for(world, simulator):

@@ -7,7 +7,18 @@ from gymnasium import spaces
 from visual_foresight.planners import CEM, MPC, MPPI, AsynchronousMPC, RandomShooting
 from visual_foresight.planners.controller_parts import goals_to_stop_at, objective_of
 from visual_foresight.planners.ensemble import EnsembleCost
-from visual_foresight.planners.objectives import PixelDistance, RobotState, TemporalDistance, WeightedSum, register
+from visual_foresight.planners.objectives import (
+    ActionMagnitude,
+    ActionSmoothness,
+    Approach,
+    GoalImage,
+    Homography,
+    PixelDistance,
+    RobotState,
+    TemporalDistance,
+    WeightedSum,
+    register,
+)
 from visual_foresight.rollout import Rollout
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
@@ -206,3 +217,63 @@ def test_goals_without_a_distance_to_stop_at_are_refused():
     """They had been ignored."""
     with pytest.raises(ValueError, match="nothing stops without stop_distance"):
         goals_to_stop_at(None, [[1.0, 2.0]], PixelDistance([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("kind", [MPC, AsynchronousMPC])
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"fill": "foo"}, ValueError, "fill must be 'hold', 'zero' or an array"),
+        ({"fill": [1.0, 2.0, 3.0]}, ValueError, r"fill must have shape \[2\]"),
+        ({"fill": [np.nan, 0.0]}, ValueError, "fill must be finite"),
+        ({"proposals": np.zeros((2, 4, 2))}, ValueError, r"must be \[G, 3, 2\] or a callable, got \[2, 4, 2\]"),
+        ({"proposals": "abc"}, ValueError, "proposals must be"),
+        ({"proposals": np.zeros((8, 3, 2)).tolist()}, ValueError, "8 proposals and the last plan are more than the 8"),
+        ({"make_proposals": 3}, TypeError, "make_proposals must be a callable that takes a Context, got 3"),
+        ({"make_start": 3}, TypeError, "make_start must be a callable"),
+        ({"objective": None, "make_objective": 3}, TypeError, "make_objective must be a callable"),
+    ],
+)
+def test_a_controller_is_refused_before_the_robot_moves(kind, changed, error, message):
+    planner = CEM(horizon=3, num_candidates=8, num_iterations=1, num_elites=2)
+    settings = {"objective": PixelDistance([1.0, 2.0]), "action_space": spaces.Box(-1, 1, (2,), np.float32), "rng": 0}
+    with pytest.raises(error, match=message):
+        kind(Recorder(), planner, **{**settings, **changed})
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (ActionMagnitude(scale=[1.0, 2.0, 3.0]), "scale has 3 numbers, and actions have 1"),
+        (ActionSmoothness(scale=[1.0, 2.0]), "scale has 2 numbers, and actions have 1"),
+        (ActionSmoothness(previous=[1.0, 2.0]), "previous has 2 numbers, and actions have 1"),
+        (Approach(lambda states: states[..., :1], [1.0, 2.0]), r"tip_pixels must give pixels \[..., 2\], it gave"),
+    ],
+)
+def test_numbers_for_other_sizes_are_not_repeated_until_they_fit(objective, message):
+    actions = np.zeros((4, 5, 1), np.float32)
+    places = np.ones((4, 5, 1, 2), np.float32)
+    with pytest.raises(ValueError, match=message):
+        objective(Rollout(actions, pixels=places, states=places[:, :, 0]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ActionMagnitude(scale=np.ones((2, 3))),
+        lambda: ActionMagnitude(scale="a"),
+        lambda: RobotState("a"),
+        lambda: GoalImage("goal.png"),
+        lambda: GoalImage([[1], [1, 2]]),
+    ],
+)
+def test_words_and_ragged_lists_are_no_numbers(make):
+    with pytest.raises(ValueError, match=r"(scale|goal) must be"):
+        make()
+
+
+def test_a_list_of_points_is_projected_as_an_array():
+    plane = Homography(np.eye(3))
+    assert isinstance(plane.project([[1.0, 2.0]]), np.ndarray)
+    with pytest.raises(TypeError, match="objectives must map names to objectives"):
+        WeightedSum([PixelDistance([1.0, 2.0])])

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import visual_foresight as vf
+from visual_foresight.envs.learned import LearnedPushVectorEnv
+from visual_foresight.planners.objectives import PixelDistance
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,15 @@ import visual_foresight as vf
 def test_a_start_says_what_is_wrong_with_its_context(simulator, context, change, message):
     with pytest.raises(ValueError, match=message):
         simulator.start(**{**context, **change})
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool, np.complex64, object])
+def test_frames_are_bytes_or_floats(simulator, context, dtype):
+    frames = np.zeros(context["frames"].shape, dtype)
+    with pytest.raises(ValueError, match=r"frames must be uint8, or float in \[0, 1\]"):
+        simulator.start(**{**context, "frames": frames})
+    with pytest.raises(ValueError, match="lists of different lengths"):
+        simulator.start(**{**context, "frames": [[1], [1, 2]]})
 
 
 @pytest.mark.parametrize(
@@ -77,6 +88,48 @@ def test_a_start_of_another_predictor_is_refused(simulator, start, actions):
         simulator.rollout(other, actions)
     with pytest.raises(ValueError, match="another predictor"):
         simulator.advance(replace(start, state=np.zeros((1, 9), np.float32)), actions[:1, 0])
+
+
+def test_a_start_of_other_weights_is_refused(predictor, simulator, start, context, actions, folder):
+    """It would be read as if this network had encoded it; a copy of this network has."""
+    other = vf.LearnedSimulator(vf.VideoPredictor(predictor.config))
+    theirs = other.start(**context)
+    for scenes in (theirs, theirs.on_device(), theirs.select(0), theirs.stack([theirs, theirs])):
+        with pytest.raises(ValueError, match="the start is of another predictor, or of other weights"):
+            simulator.rollout(scenes, actions[:4])
+    with pytest.raises(ValueError, match="of another predictor, or of other weights"):
+        simulator.advance(theirs, actions[:1, 0])
+    with pytest.raises(ValueError, match="the scenes are of several predictors"):
+        theirs.stack([theirs, simulator.start(**context)])
+    copied = vf.LearnedSimulator(vf.VideoPredictor.load(folder))
+    following = copied.advance(copied.start(**context), actions[:1, 0])
+    np.testing.assert_array_equal(
+        simulator.rollout(following, actions[:, 1:]).states, copied.rollout(following, actions[:, 1:]).states
+    )
+
+
+def test_no_pixels_no_gradient_of_their_distance(simulator, context, actions):
+    start = simulator.start(**context)
+    with pytest.raises(ValueError, match="the objective reads designated pixels, the start has none"):
+        simulator.cost_gradient(start, PixelDistance([3.0, 4.0]), actions[:, :3])
+    with pytest.raises(ValueError, match="must be a multiple of every=True"):
+        simulator.rollout(start, actions, every=True)
+
+
+def test_two_runs_of_imagined_scenes_are_alike(folder):
+    """Whatever seeds are, also what begins anew by itself."""
+
+    def pictures(seed):
+        many = LearnedPushVectorEnv(2, folder, max_episode_steps=1)
+        many.reset(seed=seed)
+        found = np.stack([many.step(np.zeros((2, 2), np.float32))[0]["image"] for _ in range(3)])
+        many.close()
+        return found
+
+    for seed in (3, np.int64(3), [3, 8], np.array([3, 8])):
+        np.testing.assert_array_equal(pictures(seed), pictures(seed))
+    with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'human'"):
+        LearnedPushVectorEnv(2, folder, render_mode="human")
 
 
 @pytest.mark.parametrize("index, error", [(1, IndexError), (-2, IndexError), (0.5, TypeError)])

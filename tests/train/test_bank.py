@@ -161,6 +161,8 @@ def test_real_predictors_are_judged(options):
     first = bank_regret(predictor, bank, simulator=simulator)
     assert first == bank_regret(predictor, bank, simulator=simulator)
     assert first["stride"] == options.get("stride", 1) and first["regret"] >= first["top_regret"] >= 0
+    with pytest.raises(ValueError, match="the simulator is around another predictor"):
+        bank_regret(VideoPredictor(predictor.config), bank, simulator=simulator)
     with pytest.raises(ValueError, match="top must be between 1 and the 8"):
         bank_regret(predictor, bank, top=9)
     with pytest.raises(ValueError, match=r"the bank has image size \(24, 24\)"):

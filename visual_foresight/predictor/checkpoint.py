@@ -57,16 +57,33 @@ def save_predictor(predictor: "VideoPredictor", directory: str | Path) -> None:
         ValueError: `directory` exists and holds something else, or the metadata are not JSON-plain.
         OSError: the disk is full or not writable; names the file.
     """
+    weights = weights_bytes(_WeightsHolder(predictor.backbone))
+    text = _to_text(_describe(predictor, hashlib.sha256(weights).hexdigest()), Path(directory))
+    write_model_folder(directory, weights, text, kind="saved predictor", file_format=FORMAT)
+
+
+def write_model_folder(directory: str | Path, weights: bytes, text: str, *, kind: str, file_format: str) -> None:
+    """Write weights and what describes them as a directory, whole or not at all.
+
+    Args:
+        directory: where; one of the same kind is replaced, a link to a directory is followed.
+        weights: of the network.
+        text: JSON.
+        kind: what it is, for the message.
+        file_format: "format" of the description, by which others of its kind are known.
+
+    Raises:
+        ValueError: `directory` exists and holds something else.
+        OSError: the disk is full or not writable; names the file.
+    """
     directory = Path(directory)
     directory = directory.resolve() if directory.is_symlink() else directory
-    if directory.exists() and not is_replaceable(directory):
+    if directory.exists() and not is_replaceable(directory, file_format):
         raise ValueError(
-            f"{directory} exists and is no saved predictor, or holds something else as well; it is left alone, choose "
+            f"{directory} exists and is no {kind}, or holds something else as well; it is left alone, choose "
             "another name"
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
-    weights = weights_bytes(_WeightsHolder(predictor.backbone))
-    text = _to_text(_describe(predictor, hashlib.sha256(weights).hexdigest()), directory)
     with naming_file(directory):
         temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -194,8 +211,8 @@ def is_stateless(metadata: Mapping[str, Any]) -> bool:
     return "states" in metadata.get("training", {}).get("data", {}).get("absent", ())
 
 
-def is_replaceable(directory: Path) -> bool:
-    """Whether saving may replace what is there: an empty directory, or a saved predictor and nothing else."""
+def is_replaceable(directory: Path, file_format: str = FORMAT) -> bool:
+    """Whether saving may replace what is there: an empty directory, or a saved network of its kind and nothing else."""
     if not directory.is_dir():
         return False
     found = {path.name for path in directory.iterdir()}
@@ -207,7 +224,7 @@ def is_replaceable(directory: Path) -> bool:
         description = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return isinstance(description, dict) and description.get("format") == FORMAT
+    return isinstance(description, dict) and description.get("format") == file_format
 
 
 def weights_bytes(model: keras.Model) -> bytes:
