@@ -186,7 +186,7 @@ class LearnedSimulator:
             return self._advance_leap(start, start.leap, actions)
         count = np.ones(start.num_scenes, np.float32)
         scene = (start.carry, start.frame, start.state, start.pixel_distributions)
-        return SimulatorStart(*self._step(*scene, actions, count), None, self._identity)
+        return replace(SimulatorStart(*self._step(*scene, actions, count)), made_by=self._identity)
 
     def _step(self, carry: Any, frame: Any, state: Any, maps: Any, actions: Any, count: Any) -> tuple[Any, ...]:
         arguments = [carry, frame, state, actions, count] + ([] if maps is None else [maps])
