@@ -51,7 +51,7 @@ class CollectSettings:
         seed: of everything.
         shard_size: episodes of one file.
         format: `"npz"` or `"push"`.
-        image_size: rows and columns of the frames.
+        image_size: rows and columns of the frames, or one number for both.
         encoding: how the format stores frames; None takes its first (see `write_episodes`).
 
     Raises:
@@ -66,7 +66,7 @@ class CollectSettings:
     seed: int = 0
     shard_size: int = 100
     format: str = "npz"
-    image_size: int = 64
+    image_size: int | tuple[int, int] = 64
     encoding: str | None = None
 
     def __post_init__(self) -> None:
@@ -198,8 +198,9 @@ def collect_episodes(
         directory: made if missing; must not hold another collection.
         settings: what to collect.
         workers: processes; None means one for each core that this process may use.
-        resume: continue a stopped collection of the same settings; files that are complete are kept. More episodes than
-            before make it longer, and the last file is made anew if it is not full.
+        resume: continue a stopped collection of the same settings; files that are complete are kept, those of another
+            size than they were written with are made anew. More episodes than before make it longer, and the last file
+            is made anew if it is not full.
         on_progress: called now and then with the number of new episodes since the last call.
 
     Returns:
@@ -219,7 +220,8 @@ def collect_episodes(
     manifest["shards"] = {
         shard: counts
         for shard, counts in manifest["shards"].items()
-        if (directory / settings.file_name(int(shard))).is_file() and _is_full(counts, settings.indices(int(shard)))
+        if _is_whole(directory / settings.file_name(int(shard)), manifest["bytes"].get(shard))
+        and _is_full(counts, settings.indices(int(shard)))
     }
     finished = set(manifest["shards"])
     _write_manifest(directory, manifest)
@@ -230,6 +232,7 @@ def collect_episodes(
     try:
         for shard, counts in _run(settings, str(directory), missing, min(workers, max(1, len(missing))), on_progress):
             manifest["shards"][str(shard)] = counts
+            manifest["bytes"][str(shard)] = (directory / settings.file_name(shard)).stat().st_size
             _write_manifest(directory, manifest)
     except BaseException:  # an interrupt ends the workers in the middle of their files
         _remove_partial(directory)
@@ -271,7 +274,7 @@ def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> 
     if not path.exists():
         if directory.is_dir() and any(directory.glob("episodes-*")):
             raise ValueError(f"{directory} holds episodes but no {MANIFEST}; choose an empty directory")
-        return {**wanted, "shards": {}}
+        return {**wanted, "shards": {}, "bytes": {}}
     if not resume:
         raise ValueError(
             f"{directory} holds a collection already; continue it with --resume or choose another directory"
@@ -287,6 +290,7 @@ def _open_manifest(directory: Path, settings: CollectSettings, resume: bool) -> 
         ]
         more = found["episodes"] > settings.episodes
         manifest["shards"] = dict(manifest["shards"])
+        manifest["bytes"] = dict(manifest.get("bytes", {}))  # not there before 2026-11-28
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); collect into another directory") from error
     if differing:
@@ -309,6 +313,11 @@ def _remove_partial(directory: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def _is_whole(path: Path, size: int | None) -> bool:
+    """Whether a file is there, as long as it was when it was written."""
+    return path.is_file() and (size is None or path.stat().st_size == size)
+
+
 def _is_full(counts: Mapping[str, Mapping[str, int]], indices: range) -> bool:
     """Whether a file has all its episodes; one that was the last of a shorter collection may not."""
     return sum(each["episodes"] for each in counts.values()) == len(indices)
@@ -321,5 +330,7 @@ def _identity(settings: CollectSettings) -> dict[str, Any]:
 
 
 def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
-    shards = dict(sorted(manifest["shards"].items(), key=lambda item: int(item[0])))
-    write_text(directory / MANIFEST, json.dumps({**manifest, "shards": shards}, indent=1))
+    ordered = {
+        name: dict(sorted(manifest[name].items(), key=lambda item: int(item[0]))) for name in ("shards", "bytes")
+    }
+    write_text(directory / MANIFEST, json.dumps({**manifest, **ordered}, indent=1))

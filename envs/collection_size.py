@@ -24,8 +24,10 @@ def check_room(directory: Path, settings: CollectSettings) -> None:
     Raises:
         ValueError: names what is needed and what is there.
     """
-    each = (settings.steps + 1) * settings.image_size**2 * 3  # bytes of the frames of an episode
-    sizes = f"{settings.steps:,} steps of {settings.image_size}x{settings.image_size} pixels"
+    size = settings.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    each = (settings.steps + 1) * height * width * 3  # bytes of the frames of an episode
+    sizes = f"{settings.steps:,} steps of {height}x{width} pixels"
     require_memory(f"episodes of {sizes}", each, "lower steps or image_size")
     needed = settings.episodes * each // (1 if settings.encoding == "raw" else _COMPRESSED)
     require_disk(

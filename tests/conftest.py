@@ -1,10 +1,13 @@
 """What every test may use."""
 
+import argparse
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +75,19 @@ def tiny_predictor(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("predictors") / "tiny"
     vf.VideoPredictor(config).save(folder)
     return folder
+
+
+@pytest.fixture
+def made_up_verb(monkeypatch):
+    """A verb that does what the test says; returns a function that sets it."""
+
+    def install(run):
+        def add_arguments(parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--num_steps", type=int, default=1)
+            parser.add_argument("--dry-run", action="store_true")
+
+        module = SimpleNamespace(HELP="made up for a test", add_arguments=add_arguments, run=run)
+        monkeypatch.setattr(cli, "VERBS", (*cli.VERBS, "made-up"))
+        monkeypatch.setitem(sys.modules, "visual_foresight.cli.made_up", module)
+
+    return install

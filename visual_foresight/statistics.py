@@ -100,7 +100,10 @@ class Statistics:
         action_mean, action_deviation, state_mean, state_deviation = (
             np.asarray(value[name], dtype=np.float32) for name in _FIELDS
         )
-        return cls(action_mean, action_deviation, state_mean, state_deviation, int(value["num_frames"]))
+        num_frames = value["num_frames"]
+        if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 0:
+            raise ValueError(f"num_frames must be a whole number, got {num_frames!r}")
+        return cls(action_mean, action_deviation, state_mean, state_deviation, num_frames)
 
 
 class Moments:

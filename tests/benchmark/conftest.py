@@ -33,6 +33,7 @@ def make_row():
             "success": success,
             "success_any_time": success,
             "success_4px": success,
+            "tolerance_px": 3.0,
             "first_distance_px": 12.0,
             "final_distance_px": distance,
             "improvement_px": 12.0 - distance,

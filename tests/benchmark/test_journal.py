@@ -67,6 +67,34 @@ def test_damaged_lines_are_named(tmp_path, make_row, line, message):
         Journal(journal.path, IDENTITY)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shape", None),
+        ("direction", 3),
+        ("distances_px", "far"),
+        ("success_any_time", [True]),
+        ("improvement_px", float("nan")),
+        ("final_distance_cm", "near"),
+        ("decision_seconds", [0.1, None]),
+        ("signs", None),
+        ("cause", 3),
+    ],
+)
+def test_rows_of_which_no_figures_can_be_made_are_named(tmp_path, make_row, name, value):
+    """Now, and not in the middle of the report."""
+    journal = Journal(tmp_path / "journal.jsonl", IDENTITY)
+    journal.add(make_row(0))
+    journal.add({**make_row(1), name: value})
+    with pytest.raises(ValueError, match=f"line 3: the row has no usable '{name}' .*--overwrite"):
+        Journal(journal.path, IDENTITY)
+    row = make_row(2)
+    del row["num_objects"]
+    journal.path.write_text(journal.path.read_text().splitlines()[0] + "\n" + json.dumps({"row": row}) + "\n")
+    with pytest.raises(ValueError, match=r"line 2: the row has no usable 'num_objects' \(None\)"):
+        Journal(journal.path, IDENTITY)
+
+
 def test_other_settings_are_refused_by_name(tmp_path, make_row):
     """A run with another horizon, or the learned model with other weights, is not mixed in."""
     journal = Journal(tmp_path / "journal.jsonl", IDENTITY)

@@ -110,14 +110,15 @@ def test_oracle_reaches_the_goal_of_the_demo(command, tmp_path):
 
 
 def test_plan_runs_a_task_file_and_writes_results(command, tmp_path):
-    """Tasks come from a file; results.json names them by hash and holds what was printed."""
+    """Tasks come from a file, each run with three planner seeds; results.json names them by hash and holds what was
+    printed."""
     tasks = TaskSet.sample(2, 5, "novel", name="two")
     tasks.save(tmp_path / "two.json")
     answer = command("plan", *ORACLE, "--tasks", tmp_path / "two.json", "--output", tmp_path / "plan")
     assert answer.code == 0
     results = json.loads((tmp_path / "plan" / "results.json").read_text())
     assert results["protocol"]["tasks"] == {"name": "two", "sha256": tasks.sha256, "num_tasks": 2}
-    assert [each["task_seed"] for each in results["episodes"]] == [task.seed for task in tasks]
+    assert [each["task_seed"] for each in results["episodes"]] == [task.seed for task in tasks for _ in range(3)]
     (figures,) = results["figures"]
     assert f"{100 * figures['success']['rate']:.1f} %" in answer.out
     assert (tmp_path / "plan" / "report.html").exists()

@@ -52,6 +52,15 @@ def test_predict_replaces_its_own_pictures_only(refused, tmp_path, tiny_predicto
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
+def test_predict_records_pictures_of_the_predictors_size(command, tmp_path):
+    """Also where they are not square."""
+    sizes = {"image_height": 24, "image_width": 32, "action_size": 2, "state_size": 2, "num_masks": 2, "width": 0.25}
+    vf.VideoPredictor(vf.PredictorConfig(backbone="fast", **sizes)).save(tmp_path / "flat")
+    words = ("--episodes=1", "--steps=2", "--scales=0,1", "--output", tmp_path / "out")
+    answer = command("predict", "--preset", tmp_path / "flat", *words)
+    assert answer.code == 0, answer.err
+
+
 def test_predict_records_when_there_is_no_data(command, tmp_path, tiny_predictor):
     """Without data, pushes of held-out objects are recorded in the environment."""
     words = ("--split=novel", "--episodes=1", "--steps=2", "--scales=0,1", "--output", tmp_path)

@@ -114,6 +114,15 @@ def test_validate_finds_short_and_differing_episodes(command, tmp_path, make_epi
     assert "record 2: has image size (8, 9), the first episode has (8, 8)" in answer.out
 
 
+def test_validate_finds_what_training_would_refuse(command, tmp_path, make_episode):
+    episode = make_episode(frames=8)
+    huge = replace(episode, actions=np.full_like(episode.actions, 1e38))
+    write_episodes(tmp_path / "a.npz", [episode, huge])
+    answer = command("data", "validate", tmp_path / "a.npz")
+    assert answer.code == 1
+    assert "record 1: its actions contain 1e+38, beyond 1e+12" in answer.out
+
+
 def test_validate_advises_only_what_helps(command, tmp_path, make_episode, damaged_push):
     """convert --skip_bad leaves out what cannot be read and keeps short episodes: it is not advised for those."""
     write_episodes(tmp_path / "a.npz", [make_episode(frames=8), make_episode(frames=4)])
@@ -122,7 +131,7 @@ def test_validate_advises_only_what_helps(command, tmp_path, make_episode, damag
     damaged = command("data", "validate", damaged_push, "--format=push").out
     assert "convert --skip_bad leaves out the 1 that cannot be read\n" in damaged
     both = command("data", "validate", damaged_push, "--format=push", "--sequence_length", 99).out
-    assert "leaves out the 1 that cannot be read and keeps the 2 that are too short" in both
+    assert "leaves out the 1 that cannot be read and keeps the 2 that do not fit" in both
 
 
 def test_validate_limits_what_it_prints_but_counts_all(command, tmp_path, make_episode):

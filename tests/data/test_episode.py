@@ -143,6 +143,8 @@ def test_statistics_survive_json_and_refuse_what_is_wrong(make_episode):
         Statistics.from_json(found.to_json() | {"action_deviation": [0.0, 1.0]})
     with pytest.raises(ValueError, match="has 1 dimensions but action_deviation 2"):
         Statistics.from_json(found.to_json() | {"action_mean": [0.0]})
+    with pytest.raises(ValueError, match="num_frames must be a whole number, got inf"):
+        Statistics.from_json(found.to_json() | {"num_frames": float("inf")})
     with pytest.raises(ValueError, match="at least one episode"):
         Statistics.of([])
     with pytest.raises(ValueError, match="differ in action size: 2, and 3 in episode 1"):

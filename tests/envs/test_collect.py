@@ -117,6 +117,10 @@ def test_resuming_adds_only_what_is_missing(collected, tmp_path):
     assert_same_episodes(read(directory), read(collected[0]))
     assert not list(directory.glob(".*"))
     assert collect_episodes(directory, SETTINGS, workers=1, resume=True)["new_episodes"] == 0
+    whole = (directory / "episodes-00001.npz").read_bytes()
+    (directory / "episodes-00001.npz").write_bytes(whole[:-100])
+    assert collect_episodes(directory, SETTINGS, workers=1, resume=True)["new_episodes"] == 2
+    assert_same_episodes(read(directory), read(collected[0]))
 
 
 def test_a_collection_grows_and_never_shrinks(collected, tmp_path):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-from visual_foresight.benchmark.rows import row_key, unusable_entry
+from visual_foresight.benchmark.rows import row_key, unusable_row
 from visual_foresight.output_files import append_whole
 
 JOURNAL_VERSION = 1
@@ -51,7 +51,7 @@ class Journal:
         self._check(lines[0], identity)
         for number, line in enumerate(lines[1:], start=2):
             if "row" in line:
-                unusable = unusable_entry(line["row"])
+                unusable = unusable_row(line["row"])
                 if unusable is not None:
                     self._damaged(number, f"the row has no usable {unusable}")
                 self._rows[row_key(line["row"])] = line["row"]

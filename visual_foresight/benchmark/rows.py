@@ -1,5 +1,6 @@
 """One episode as one row of a results file: the format that `plan` and `demo` share."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,31 @@ def unusable_entry(row: Any) -> str | None:
         if not isinstance(row, dict) or not isinstance(found, kind):
             return f"{name!r} ({found!r})"
     return None
+
+
+_WORDS = ("shape", "direction", "distance")
+_SWITCHES = ("success", "success_any_time", "success_4px")
+_DISTANCES = ("tolerance_px", "first_distance_px", "final_distance_px", "improvement_px")
+_SERIES = ("distances_px", "decision_seconds", "decision_iterations")
+
+
+def unusable_row(row: Any) -> str | None:
+    """As `unusable_entry`, of a journal's row, of which all figures are made."""
+    found = unusable_entry(row)
+    if found is not None or "skipped" in row:
+        return found
+    fits = {name: isinstance(row.get(name), str) for name in _WORDS}
+    fits |= {name: isinstance(row.get(name), bool) for name in _SWITCHES}
+    fits |= {name: _is_number(row.get(name)) for name in (*_DISTANCES, "num_objects")}
+    fits |= {name: _is_number(row[name]) for name in ("final_distance_cm", "improvement_cm") if name in row}
+    fits |= {name: isinstance(row.get(name), list) and all(map(_is_number, row[name])) for name in _SERIES}
+    fits["signs"] = isinstance(row.get("signs"), list) and all(isinstance(sign, str) for sign in row["signs"])
+    fits["cause"] = "cause" in row and isinstance(row["cause"], str | None)
+    return next((f"{name!r} ({row.get(name)!r})" for name, fit in fits.items() if not fit), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def episode_row(

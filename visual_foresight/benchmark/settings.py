@@ -28,6 +28,7 @@ _MOST = {
 """The largest numbers that are taken, and why."""
 
 _USUAL_REPLAN_INTERVAL = 3
+_MOST_WEIGHT = 1_000_000  # beyond it all else counts for nothing, and sums overflow
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,19 @@ def check_settings(settings: ControlSettings) -> None:
         )
     if settings.seed < 0:
         raise ValueError(f"--seed must not be negative, got {settings.seed}")
-    if settings.deadline_ms is not None and not settings.deadline_ms > 0:
-        raise ValueError(f"--deadline_ms must be positive, got {settings.deadline_ms}")
-    if not 0.0 < settings.terminal_weight < math.inf:
-        raise ValueError(f"--terminal_weight must be positive and finite, got {settings.terminal_weight}")
+    if settings.deadline_ms is not None and not 0 < settings.deadline_ms < math.inf:
+        raise ValueError(f"--deadline_ms must be positive and finite, got {settings.deadline_ms}")
+    if not 0.0 < settings.terminal_weight <= _MOST_WEIGHT:
+        raise ValueError(
+            f"--terminal_weight must be positive and at most {_MOST_WEIGHT:,}, got {settings.terminal_weight}"
+        )
     if not 0.0 <= settings.spread_weight <= 1.0:
         raise ValueError(f"--spread_weight must be within 0..1, got {settings.spread_weight}")
     for name in ("switch_margin", "approach_weight", "stop_distance"):
         if not 0.0 <= getattr(settings, name) < math.inf:
             raise ValueError(f"--{name} must be finite and not negative, got {getattr(settings, name)}")
+    if settings.approach_weight > _MOST_WEIGHT:
+        raise ValueError(f"--approach_weight must be at most {_MOST_WEIGHT:,}, got {settings.approach_weight}")
     make_planner(settings)
 
 

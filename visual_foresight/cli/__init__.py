@@ -10,15 +10,14 @@ import errno
 import importlib
 import os
 import re
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
+from visual_foresight.cli.stopping import Stops, Termination, stopping
 from visual_foresight.cli.unread import given_options
 from visual_foresight.wording import did_you_mean
 
@@ -46,7 +45,7 @@ _GOES_ON = {
 _WITH_ROOM = {
     "collect": "then go on with --resume",
     "train": "then go on with --resume from the last checkpoint",
-    "plan": "then give the same command again",
+    "plan": "then the same command goes on",
 }
 EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 130, 143
 
@@ -92,17 +91,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _stopping_when_terminated():
-            code = _dispatch(words)
-        sys.stdout.flush()  # here a full disk under the output is one line; at the end of the process it is a traceback
+        with stopping() as stops:
+            code = _dispatch(words, stops)
+        if sys.stdout is not None:  # here a full disk under it is one line; at the end of the process it is a traceback
+            sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse leaves this way after --help and after a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_WRONG_INPUT
     except KeyboardInterrupt as stop:
-        goes_on = _GOES_ON.get(words[0]) if words else None
-        told = "terminated" if isinstance(stop, _Termination) else "interrupted"
+        goes_on = _advice(_GOES_ON, words)
+        told = "terminated" if isinstance(stop, Termination) else "interrupted"
         print(f"{PROGRAM}: {told}" + (f"; {goes_on}" if goes_on else ""), file=sys.stderr)
-        return EXIT_TERMINATED if isinstance(stop, _Termination) else EXIT_INTERRUPTED
+        return EXIT_TERMINATED if isinstance(stop, Termination) else EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader went away, as in `visual-foresight --help | head -1`
         _forget_output()
         return EXIT_OK
@@ -111,34 +111,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(PROGRAM, _message(error, ""))
 
 
-class _Termination(KeyboardInterrupt):
-    """SIGTERM, as `kill`, a batch system or a container sends it: it stops a run as Ctrl-C does."""
-
-
-@contextmanager
-def _stopping_when_terminated() -> Iterator[None]:
-    """Raise `_Termination` for the first SIGTERM, so that workers are ended and what is done is kept.
-
-    A second one ends the process at once. Whoever embeds this program and has a handler of its own keeps it.
-    """
-    of_system = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not of_system or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise _Termination
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _advice(advices: Mapping[str, str], words: Sequence[str]) -> str:
+    """How a verb goes on; `--overwrite`, given again, would begin anew."""
+    advice = advices.get(words[0], "") if words else ""
+    if not any(word.partition("=")[0] == "--overwrite" for word in words):
+        return advice
+    return advice.replace("with --resume", "with --resume in place of --overwrite").replace(
+        "same command goes", "same command without --overwrite goes"
+    )
 
 
 def _forget_output() -> None:
     """Let what cannot be printed any more go nowhere, or the end of the process would try once more."""
+    if sys.stdout is None:  # closed before the program began
+        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -172,7 +158,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], stops: Stops) -> int:
     if not words:
         print(_help(), file=sys.stderr)
         return EXIT_WRONG_INPUT
@@ -193,15 +179,15 @@ def _dispatch(words: list[str]) -> int:
             return int(verb_module(verb).run(args) or EXIT_OK)
     except BrokenPipeError:
         raise
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
-            raise
-        return _fail(f"{PROGRAM} {verb}", _message(error, _WITH_ROOM.get(verb, "")))
     except Exception as error:
-        stop = _stop_behind(error)
+        stop = stops.behind(error)
         if stop is not None:
             raise stop from error
-        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK") or not _is_out_of_memory(error):
+        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
+            raise
+        if isinstance(error, ValueError | TypeError | OSError | ImportError):
+            return _fail(f"{PROGRAM} {verb}", _message(error, _advice(_WITH_ROOM, words)))
+        if not _is_out_of_memory(error):
             raise
         advice = "ask for less at once (a smaller batch, fewer candidates, smaller images)"
         return _fail(f"{PROGRAM} {verb}", f"out of memory: {advice}")
@@ -226,14 +212,6 @@ def _warnings_in_one_line(program: str) -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = usual
-
-
-def _stop_behind(error: Exception) -> KeyboardInterrupt | None:
-    """The Ctrl-C or SIGTERM that arrived inside compiled code, which makes an error of its own of it."""
-    text = str(error)
-    if "_Termination" in text:
-        return _Termination()
-    return KeyboardInterrupt() if "KeyboardInterrupt" in text else None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

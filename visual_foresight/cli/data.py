@@ -233,8 +233,8 @@ def _validate(args: argparse.Namespace) -> int:
 def _advice(damaged: int, misfits: int) -> str:
     """What mends so many damaged records, and what does not mend episodes that are whole but do not fit."""
     if not damaged:
-        return f"; the {misfits} can be read, but are too short or of another size: convert would keep them"
-    kept = f" and keeps the {misfits} that are too short or of another size" if misfits else ""
+        return f"; the {misfits} can be read, but do not fit: convert would keep them"
+    kept = f" and keeps the {misfits} that do not fit" if misfits else ""
     return f"; convert --skip_bad leaves out the {damaged} that cannot be read{kept}"
 
 

@@ -144,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
 
         print(results_text(results))
         print(f"results in {folder / 'results.json'}" + (f", look at {folder / 'report.html'}" if args.report else ""))
+        if not args.report and (folder / "report.html").exists():
+            print(f"{folder / 'report.html'} is of an earlier command, for --no_report was given")
         if args.record:
             print(recorded(folder / EPISODES, jobs, tasks))
     return 0
@@ -179,6 +181,7 @@ def check_counts(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
     require_at_most("--workers", args.workers, MOST_WORKERS, "each has a model of its own")
+    require_at_most("--threads", args.threads or 1, MOST_WORKERS, "no machine has so many cores")
     seeds = planner_seeds(args)
     if (args.baseline_seeds or 1) > seeds:
         raise ValueError(

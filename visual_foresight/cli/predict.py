@@ -156,7 +156,7 @@ def record_windows(args: argparse.Namespace, predictor: "VideoPredictor", length
         policy="scripted",
         split=args.split or "train",
         seed=args.seed,
-        image_size=predictor.config.image_height,
+        image_size=predictor.config.image_size,
     )
     environment, policy = make_environment(settings), make_policy(settings.policy)
     return [run_episode(environment, policy, settings, index) for index in range(args.episodes)]

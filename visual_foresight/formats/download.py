@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.client
 import os
+import re
 import tarfile
 import urllib.error
 import urllib.request
@@ -64,10 +65,14 @@ def published_files(
         address: Another address to fetch from, laid out alike (a mirror); with or without a slash at its end.
 
     Raises:
-        ValueError: The data set or split is unknown.
+        ValueError: The data set or split is unknown, no file is asked for, or the address is none.
     """
     if address is not None:
+        if not re.match(r"(https?|ftp|file)://", address):
+            raise ValueError(f"an address begins with https:// or http://, got {address!r}")
         address = address.rstrip("/") + "/"
+    if max_files is not None and max_files < 1:
+        raise ValueError(f"max_files must be at least 1, got {max_files}")
     if dataset == "bair":
         if splits:
             raise ValueError(f"bair is one archive without splits to choose from, got {', '.join(splits)}")

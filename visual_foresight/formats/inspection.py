@@ -11,6 +11,7 @@ import numpy as np
 
 from visual_foresight.episode import Episode
 from visual_foresight.formats import Fault, ReadOptions, find_shards, read_shard
+from visual_foresight.given_arrays import check_magnitude
 from visual_foresight.statistics import Moments, Statistics
 
 __all__ = ["Misfit", "Summary", "find_faults", "summarise"]
@@ -132,8 +133,9 @@ def find_faults(
 ) -> Iterator[Fault]:
     """Read every record of a data set and yield what is wrong.
 
-    That is what cannot be read, and as a `Misfit` an episode shorter than `sequence_length` or of other sizes than the
-    first one (a predictor takes one size). `on_episode` is called with each episode that is in order.
+    That is what cannot be read, and as a `Misfit` an episode shorter than `sequence_length`, of other sizes than the
+    first one (a predictor takes one size), or with actions or states so large that training would refuse them.
+    `on_episode` is called with each episode that is in order.
 
     Raises:
         FileNotFoundError: Nothing is there.
@@ -150,7 +152,7 @@ def find_faults(
         file, number = index
         sizes = (record.image_size, record.action_size, record.state_size)
         first = first or sizes
-        message = _difference(sizes, first)
+        message = _difference(sizes, first) or _absurdity(record)
         if message is None and sequence_length is not None and record.num_frames < sequence_length:
             message = f"has {record.num_frames} frames, fewer than the sequence length {sequence_length}"
         if message is not None:
@@ -163,6 +165,16 @@ def _difference(sizes: tuple[Any, ...], first: tuple[Any, ...]) -> str | None:
     for name, size, expected in zip(("image", "action", "state"), sizes, first, strict=True):
         if size != expected:
             return f"has {name} size {size}, the first episode has {expected}"
+    return None
+
+
+def _absurdity(episode: Episode) -> str | None:
+    for name, rows in (("actions", episode.actions), ("states", episode.states)):
+        try:
+            if rows is not None:
+                check_magnitude(name, rows)
+        except ValueError as error:
+            return f"its {error}"
     return None
 
 

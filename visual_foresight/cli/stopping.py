@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM: each stops a verb once and in words, wherever it arrives.
+
+Python raises in the middle of whatever the main thread does. Two places answer badly: a module that is being imported,
+whose C++ code may end the process, and a callback (of the garbage collector, of a `__del__`), which swallows what is
+raised. There the signal is sent again a moment later.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_AGAIN_SECONDS = 0.1
+_IMPORTING = "<frozen importlib._bootstrap>"
+
+
+class Termination(KeyboardInterrupt):
+    """SIGTERM, as `kill`, a batch system or a container sends it: it stops a run as Ctrl-C does."""
+
+
+class Stops:
+    """What has stopped, or should have stopped, the verb that runs."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.last: int | None = None
+
+    def answer(self, number: int, frame: FrameType | None) -> None:
+        """The handler of both signals; a second SIGTERM ends the process at once."""
+        if _is_importing(frame):
+            _send_again(number)
+            return
+        self.last = number
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+            raise Termination
+        raise KeyboardInterrupt
+
+    def swallowed(self, unraisable: Any) -> bool:
+        """Whether an exception that nobody will see was a stop; it is then on its way once more."""
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt) or self.last is None:
+            return False
+        signal.signal(self.last, self.answer)
+        _send_again(self.last)
+        return True
+
+    def behind(self, error: BaseException) -> KeyboardInterrupt | None:
+        """The stop that arrived inside compiled code, which makes an error of its own of it.
+
+        A full disk stays what it is: a checkpoint could not be written, and that must be said.
+        """
+        if isinstance(error, OSError):
+            return None
+        text = str(error)
+        if Termination.__name__ in text or self.last == signal.SIGTERM:
+            return Termination()
+        return KeyboardInterrupt() if "KeyboardInterrupt" in text or self.last is not None else None
+
+
+@contextmanager
+def stopping() -> Iterator[Stops]:
+    """Answer both signals while a verb runs; whoever embeds this program and has handlers of its own keeps them."""
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    stops = Stops()
+    if threading.current_thread() is not threading.main_thread():
+        yield stops
+        return
+    ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
+    hook_before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not stops.swallowed(unraisable):
+            hook_before(unraisable)
+
+    for number in ours:
+        signal.signal(number, stops.answer)
+    sys.unraisablehook = hook
+    try:
+        yield stops
+    finally:
+        sys.unraisablehook = hook_before
+        for number in ours:
+            signal.signal(number, usual[number])
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    timer = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
