@@ -28,17 +28,39 @@ def start_maps(windows: Sequence[Episode], now: int) -> np.ndarray:
     """`[B, H, W, 2M]` maps of designated pixels in the last given frame; those outside are put on the border.
 
     First those of the points, which lie between pixels, so that a map of one covers four; behind them those of the
-    whole pixels that the points lie in.
+    whole pixels that the points lie in. M is the largest number of points; a window with fewer has points in the
+    corner behind its own, which nothing reads.
+
+    Raises:
+        ValueError: the extras of a window have another shape.
     """
     from visual_foresight.simulator import pixel_maps
 
     size = windows[0].image_size
-    designated = [np.concatenate(_points_and_pixels(window, now)) for window in windows]
-    return np.stack([np.moveaxis(pixel_maps(points, size), 0, -1) for points in designated])
+    designated = [_points_and_pixels(window, now) for window in windows]
+    most = max(1, *(len(points) for points, _ in designated))
+    padded = [np.concatenate([_padded(points, most), _padded(pixels, most)]) for points, pixels in designated]
+    return np.stack([np.moveaxis(pixel_maps(points, size), 0, -1) for points in padded])
+
+
+def knows_pixels(window: Episode) -> bool:
+    """Whether an episode says where its designated pixels are, and which of them are hidden."""
+    return {"object_pixels", "object_hidden"} <= set(window.extras)
+
+
+def _padded(points: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([points, np.zeros((count - len(points), 2))])
 
 
 def _points_and_pixels(window: Episode, now: int) -> tuple[np.ndarray, np.ndarray]:
-    """`[M, 2]` points inside the picture, and the whole pixels that they lie in."""
+    """`[M, 2]` points inside the picture, and the whole pixels that they lie in; none where nobody knows them."""
+    if not knows_pixels(window):
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    shape, hidden = window.extras["object_pixels"].shape, window.extras["object_hidden"].shape
+    if len(shape) != 3 or shape[2] != 2 or hidden != shape[:2]:
+        raise ValueError(
+            f"the extras object_pixels must be [T, M, 2] and object_hidden [T, M], got {list(shape)} and {list(hidden)}"
+        )
     points = np.clip(np.nan_to_num(window.extras["object_pixels"][now]), 0, np.array(window.image_size) - 1)
     return points, np.round(points)
 
@@ -48,8 +70,8 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
 
     Args:
         window: with the extras `object_pixels` `[T, M, 2]`, `object_hidden` `[T, M]` and perhaps `object_present`.
-        maps: `[P, 2M, H, W]`, from `start_maps`. A whole pixel is taken to go as the point in it does, which leaves out
-            that it turns about it.
+        maps: `[P, 2M, H, W]`, from `start_maps`, with M the largest number of points of the windows beside it. A whole
+            pixel is taken to go as the point in it does, which leaves out that it turns about it.
         context: frames given.
         episode: number of the window.
 
@@ -57,9 +79,11 @@ def pixel_rows(window: Episode, maps: np.ndarray, context: int, episode: int) ->
         A row for each pixel and horizon. Which rows there are depends on the truth alone, so that those of two
         predictors on the same window pair up.
     """
+    if not knows_pixels(window):
+        return []
     now = context - 1
     pixels, hidden = window.extras["object_pixels"].astype(np.float64), window.extras["object_hidden"].astype(bool)
-    limits, count = np.array(window.image_size) - 0.5, pixels.shape[1]
+    limits, count = np.array(window.image_size) - 0.5, maps.shape[1] // 2
     points, whole = _points_and_pixels(window, now)
     inside = np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))  # [T, M]
     present = window.extras.get("object_present", np.ones_like(hidden)).astype(bool)

@@ -119,6 +119,36 @@ def test_a_map_of_a_whole_pixel_is_one_pixel_and_what_stays_is_right():
     assert row["mean"] == pytest.approx(0, abs=1e-6)
 
 
+def test_episodes_may_know_of_different_numbers_of_objects(predictor, report):
+    """Of one object less, of none, or of nothing: the others' figures stay what they are."""
+    episodes = tracked(5)
+    names = ("object_pixels", "object_hidden", "object_present")
+    fewer = [
+        dataclasses.replace(one, extras={name: one.extras[name][:, : 1 if index % 2 else 2] for name in names})
+        for index, one in enumerate(episodes)
+    ]
+    found = evaluation.evaluate(predictor, fewer, batch_size=5)["pixels"]
+    for horizon, bins in report["pixels"].items():
+        for motion, places in bins.items():
+            for name, figure in places["any"].items():
+                again = found[horizon][motion]["any"][name]
+                assert again["count"] == figure["count"]
+                np.testing.assert_allclose(again["mean"], figure["mean"], rtol=1e-3, atol=1e-4)
+    empty = dataclasses.replace(episodes[0], extras={name: episodes[0].extras[name][:, :0] for name in names})
+    unknown = dataclasses.replace(episodes[1], extras={})
+    some = evaluation.evaluate(predictor, [empty, unknown, episodes[2]], batch_size=3)["pixels"]
+    assert some == evaluation.evaluate(predictor, [empty, unknown, episodes[2]], batch_size=3)["pixels"]
+    alone = [row for row in some["5"].values()][0]["any"]["mean"]["count"]
+    assert alone == 1
+    wrong = dataclasses.replace(episodes[0], extras={**episodes[0].extras, "object_pixels": np.zeros((9, 2))})
+    with pytest.raises(ValueError, match=r"object_pixels must be \[T, M, 2\] and object_hidden \[T, M\], got \[9, 2\]"):
+        evaluation.evaluate(predictor, [wrong])
+    for setting in ({"batch_size": 0}, {"context_frames": 0}, {"context_frames": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(setting))} must be a whole number of at least 1"):
+            evaluation.evaluate(predictor, episodes, **setting)
+    assert evaluation.evaluate(predictor, iter(episodes), batch_size=2) == report
+
+
 def make_predictor(**options):
     from visual_foresight.predictor import PredictorConfig, VideoPredictor
 
