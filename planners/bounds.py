@@ -39,9 +39,10 @@ class ActionBounds:
         """
         if not isinstance(action_space, spaces.Box):
             raise TypeError(f"planners need a gymnasium.spaces.Box of actions, got {type(action_space).__name__}")
-        if len(action_space.shape) != 1 or not np.issubdtype(action_space.dtype, np.floating):
+        is_flat = len(action_space.shape) == 1 and action_space.shape[0] > 0
+        if not is_flat or not np.issubdtype(action_space.dtype, np.floating):
             raise ValueError(
-                f"planners need a Box of shape [A] with a floating dtype, got shape {list(action_space.shape)} and "
+                f"planners need a Box of shape [A >= 1] with a floating dtype, got shape {list(action_space.shape)} and "
                 f"{action_space.dtype}; for a vector environment pass its single_action_space"
             )
         low, high = action_space.low.astype(np.float64), action_space.high.astype(np.float64)

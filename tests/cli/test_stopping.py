@@ -16,6 +16,18 @@ from visual_foresight.cli.stopping import Stops, Termination, stopping
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """As in a terminal; a job in the background may have been told to ignore Ctrl-C, and then goes on ignoring it."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 

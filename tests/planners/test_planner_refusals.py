@@ -54,8 +54,9 @@ def test_bad_spaces_and_generators_are_refused(name):
         planner.plan(Sloped(quadratic), spaces.Discrete(3), rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="floating dtype"):
         planner.plan(Sloped(quadratic), spaces.Box(0, 3, (2,), np.int32), rng=np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"shape \[A\]"):
-        planner.plan(Sloped(quadratic), spaces.Box(0, 3, (2, 2), np.float32), rng=np.random.default_rng(0))
+    for shape in ((2, 2), (0,)):
+        with pytest.raises(ValueError, match=r"shape \[A >= 1\]"):
+            planner.plan(Sloped(quadratic), spaces.Box(0, 3, shape, np.float32), rng=np.random.default_rng(0))
     with pytest.raises(TypeError, match="default_rng"):
         planner.plan(Sloped(quadratic), BOX, rng=3)
 
