@@ -42,8 +42,8 @@ class ActionBounds:
         is_flat = len(action_space.shape) == 1 and action_space.shape[0] > 0
         if not is_flat or not np.issubdtype(action_space.dtype, np.floating):
             raise ValueError(
-                f"planners need a Box of shape [A >= 1] with a floating dtype, got shape {list(action_space.shape)} and "
-                f"{action_space.dtype}; for a vector environment pass its single_action_space"
+                f"planners need a Box of shape [A >= 1] with a floating dtype, got shape {list(action_space.shape)} "
+                f"and {action_space.dtype}; for a vector environment pass its single_action_space"
             )
         low, high = action_space.low.astype(np.float64), action_space.high.astype(np.float64)
         low_inside, high_inside = _round_inwards(low, np.inf), _round_inwards(high, -np.inf)
