@@ -30,11 +30,12 @@ class Stops:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.last: int | None = None
+        self._again: threading.Timer | None = None
 
     def answer(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals; a second SIGTERM ends the process at once."""
         if _is_importing(frame):
-            _send_again(number)
+            self._send_again(number)
             return
         self.last = number
         if number == signal.SIGTERM:
@@ -47,8 +48,16 @@ class Stops:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt) or self.last is None:
             return False
         signal.signal(self.last, self.answer)
-        _send_again(self.last)
+        self._send_again(self.last)
         return True
+
+    def _send_again(self, number: int) -> None:
+        """Once, however often Ctrl-C is pressed meanwhile: a second one would meet the answer to the first."""
+        if self._again is not None and self._again.is_alive():
+            return
+        self._again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        self._again.daemon = True
+        self._again.start()
 
     def behind(self, error: BaseException) -> KeyboardInterrupt | None:
         """The stop that arrived inside compiled code, which makes an error of its own of it.
@@ -95,9 +104,3 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _send_again(number: int) -> None:
-    timer = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
-    timer.daemon = True
-    timer.start()
