@@ -325,7 +325,8 @@ def _is_full(counts: Mapping[str, Mapping[str, int]], indices: range) -> bool:
 
 def _identity(settings: CollectSettings) -> dict[str, Any]:
     about = environment_metadata(make_environment(settings))
-    about["settings"] = {**asdict(settings), "num_objects": list(settings.num_objects)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+    about["settings"] = plain
     return {"collection_version": MANIFEST_VERSION, **about}
 
 

@@ -25,7 +25,7 @@ def check_room(directory: Path, settings: CollectSettings) -> None:
         ValueError: names what is needed and what is there.
     """
     size = settings.image_size
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size if isinstance(size, tuple) else (size, size)
     each = (settings.steps + 1) * height * width * 3  # bytes of the frames of an episode
     sizes = f"{settings.steps:,} steps of {height}x{width} pixels"
     require_memory(f"episodes of {sizes}", each, "lower steps or image_size")

@@ -162,11 +162,11 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
             options: those of `LearnedPushEnv` for all scenes, or a list of N.
         """
         seeds = self._spread(seed)
-        # What scenes draw that begin by themselves later follows from the seeds, too.
-        super().reset(seed=None if seed is None else seeds[0])
         each = list(options) if isinstance(options, Sequence) else [options] * self.num_envs
         if len(each) != self.num_envs or len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds and options, got {len(seeds)} and {len(each)}")
+        # What scenes draw that begin by themselves later follows from the first seed.
+        super().reset(seed=None if seed is None else seeds[0])
         scenes = [self._world.scene(one, s) for one, s in zip(each, seeds, strict=True)]
         self._current = scenes[0].stack(scenes)
         self._steps[:], self._ended[:] = 0, False

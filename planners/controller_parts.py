@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,10 +97,11 @@ def _joined_goals(terms: Sequence[tuple[Any, list[int]]]) -> tuple[np.ndarray, t
     found: dict[int, np.ndarray] = {}
     for term, counted in terms:
         goals = checked_pixels("goals", term.goals)
-        indices = getattr(term, "indices", None) or range(len(goals))
+        named = getattr(term, "indices", None)
+        indices = range(len(goals)) if named is None else [int(index) for index in named]
         for which in counted:
             known = found.setdefault(indices[which], goals[which])
-            if not np.array_equal(known, goals[which]):
+            if not np.allclose(known, goals[which], rtol=0.0, atol=1e-3):
                 raise ValueError(
                     "stop_distance does not know where to stop: the objective has several goals for designated pixel "
                     f"{indices[which]}; pass goals=[(row, col), ...]"
@@ -111,13 +112,14 @@ def _joined_goals(terms: Sequence[tuple[Any, list[int]]]) -> tuple[np.ndarray, t
 
 def _terms_with_goals(objective: Any, weight: float = 1.0) -> Iterator[tuple[Any, list[int]]]:
     """Objectives that draw pixels to goals, and which of their pixels count."""
-    if hasattr(objective, "goals"):
+    if getattr(objective, "goals", None) is not None:
         shares = getattr(objective, "pixel_weights", None)
         counted = [index for index in range(len(objective.goals)) if shares is None or shares[index] > 0.0]
         if weight > 0.0:
             yield objective, counted
         return
     weights = getattr(objective, "weights", {})
+    weights = weights if isinstance(weights, Mapping) else {}
     for name, part in getattr(objective, "objectives", {}).items():
         yield from _terms_with_goals(part, weight * weights.get(name, 1.0))
 

@@ -112,7 +112,7 @@ class LearnedSimulator:
 
     @functools.cached_property
     def _identity(self) -> str:
-        """Of the predictor as it was when this was first asked for: one that learns on keeps it."""
+        """Of the predictor, see `identity_of`."""
         return identity_of(self.predictor)
 
     # ---- the scene --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,7 +79,7 @@ class SimulatorStart:
         if not starts:
             raise ValueError("there is no scene to stack")
         if len({(start.made_by, start.frame.shape[1:], start.leap is None) for start in starts}) > 1:
-            raise ValueError("the scenes are of several predictors; stack those of one: its simulator's start(...)")
+            raise ValueError("the scenes are of several predictors, or of several kinds; stack those of one start(...)")
         if len({start.num_pixels for start in starts}) > 1:
             raise ValueError(
                 f"scenes have different numbers of designated pixels: {[start.num_pixels for start in starts]}"
@@ -220,7 +221,7 @@ def checked_frames(frames: Any, image_size: tuple[int, int]) -> np.ndarray:
         )
     if frames.dtype == np.uint8:
         return to_float(frames)
-    if frames.dtype.kind != "f":
+    if frames.dtype.kind in "biucmMOSU":
         raise ValueError(f"frames must be uint8, or float in [0, 1], got {frames.dtype}; bytes with astype(np.uint8)")
     frames = frames.astype(np.float32)
     if not np.isfinite(frames).all() or frames.min() < -0.01 or frames.max() > 1.01:
@@ -228,8 +229,20 @@ def checked_frames(frames: Any, image_size: tuple[int, int]) -> np.ndarray:
     return frames
 
 
+_IDENTITIES: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
 def identity_of(predictor: Any) -> str:
-    """What tells predictors apart: a hash of sizes, normalisation and weights. Copies of one are the same."""
+    """What tells predictors apart: a hash of sizes, normalisation and weights. Copies of one are the same.
+
+    Of the weights as they were when this was first asked for: a predictor that learns on stays itself.
+    """
+    if predictor not in _IDENTITIES:
+        _IDENTITIES[predictor] = _hash_of(predictor)
+    return _IDENTITIES[predictor]
+
+
+def _hash_of(predictor: Any) -> str:
     found = hashlib.sha256(json.dumps([predictor.config.to_json(), predictor.statistics.to_json()]).encode())
     for weight in predictor.get_weights():
         found.update(np.ascontiguousarray(weight).tobytes())

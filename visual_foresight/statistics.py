@@ -101,9 +101,9 @@ class Statistics:
             np.asarray(value[name], dtype=np.float32) for name in _FIELDS
         )
         num_frames = value["num_frames"]
-        if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 0:
-            raise ValueError(f"num_frames must be a whole number, got {num_frames!r}")
-        return cls(action_mean, action_deviation, state_mean, state_deviation, num_frames)
+        if num_frames not in (np.inf, -np.inf) and num_frames == int(num_frames):
+            return cls(action_mean, action_deviation, state_mean, state_deviation, int(num_frames))
+        raise ValueError(f"num_frames must be a whole number, got {num_frames!r}")
 
 
 class Moments:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from visual_foresight.given_arrays import given_array
 from visual_foresight.planners.objectives.arrays import array_namespace, as_float
 from visual_foresight.planners.objectives.objective import require_field
 from visual_foresight.planners.objectives.stepwise import StepwiseObjective
@@ -79,7 +78,12 @@ def checked_goal_image(goal: Any) -> np.ndarray:
     Raises:
         ValueError: another shape or range.
     """
-    given = goal if isinstance(goal, np.ndarray) else given_array("goal", goal)
+    try:
+        given = np.asarray(goal)
+    except ValueError as error:
+        raise ValueError("goal must be an image [H, W, 3], got lists of different lengths or depths") from error
+    if given.dtype.kind in "bcmMOSU":
+        raise ValueError(f"goal must be an image [H, W, 3] of numbers, got {given.dtype}")
     white = 255.0 if given.dtype == np.uint8 else 1.0
     image = given.astype(np.float32) / np.float32(white)
     if image.ndim != 3 or image.shape[2] != 3 or not np.all((image >= 0.0) & (image <= 1.0)):

@@ -96,7 +96,17 @@ def test_what_a_stop_breaks_is_a_stop(made_up_verb, command, number, code, told,
 
     made_up_verb(work)
     answer = command("made-up")
-    assert answer.code == code and answer.err == f"visual-foresight: {told}\n"
+    further = f" ({error})" if isinstance(error, ValueError) else ""
+    assert answer.code == code and answer.err == f"visual-foresight: {told}{further}\n"
+
+
+@pytest.mark.parametrize("word", ["Termination", "KeyboardInterrupt"])
+def test_a_name_of_an_exception_is_no_stop(made_up_verb, refused, word):
+    def fail(_):
+        raise ValueError(f"unknown preset {word!r}")
+
+    made_up_verb(fail)
+    assert f"unknown preset {word!r}" in refused("made-up")
 
 
 def test_a_checkpoint_that_found_no_room_is_told_after_a_stop():

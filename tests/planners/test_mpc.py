@@ -242,9 +242,8 @@ NEAR, FAR = [1.0, 1.0], [5.0, 7.0]
 def test_it_stops_where_the_objective_is_low(objective, there, elsewhere, simulator):
     """At goals of the pixels that they belong to, of terms that draw there."""
     control = controller(simulator, objective=objective, stop_distance=1.0)
-    goals, indices = control.goals, control._goal_indices
-    assert is_near(np.array(there), goals, 1.0, indices)
-    assert not is_near(np.array(elsewhere), goals, 1.0, indices)
+    assert is_near(np.array(there), control.goals, 1.0, control._goal_indices)
+    assert not is_near(np.array(elsewhere), control.goals, 1.0, control._goal_indices)
 
 
 def test_goals_that_contradict_each_other_are_no_place_to_stop(simulator):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
-from visual_foresight.cli.stopping import Stops, Termination, stopping
+from visual_foresight.cli.stopping import WORDED, Stops, Termination, stopping
 from visual_foresight.cli.unread import given_options
 from visual_foresight.wording import did_you_mean
 
@@ -101,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         goes_on = _advice(_GOES_ON, words)
         told = "terminated" if isinstance(stop, Termination) else "interrupted"
+        if isinstance(stop.__cause__, WORDED):  # of saving what was done, perhaps
+            told += f" ({_one_line(str(stop.__cause__))})"
         print(f"{PROGRAM}: {told}" + (f"; {goes_on}" if goes_on else ""), file=sys.stderr)
         return EXIT_TERMINATED if isinstance(stop, Termination) else EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader went away, as in `visual-foresight --help | head -1`
@@ -180,11 +182,11 @@ def _dispatch(words: list[str], stops: Stops) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
+        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
+            raise
         stop = stops.behind(error)
         if stop is not None:
             raise stop from error
-        if os.environ.get("VISUAL_FORESIGHT_TRACEBACK"):
-            raise
         if isinstance(error, ValueError | TypeError | OSError | ImportError):
             return _fail(f"{PROGRAM} {verb}", _message(error, _advice(_WITH_ROOM, words)))
         if not _is_out_of_memory(error):

@@ -17,7 +17,12 @@ from types import FrameType
 from typing import Any
 
 _AGAIN_SECONDS = 0.1
+_MOST_WAITS = 100  # an import that hangs must not be in the way for ever
 _IMPORTING = "<frozen importlib._bootstrap>"
+
+
+WORDED = (ValueError, TypeError, ImportError)
+"""What is mostly raised in the words of this package."""
 
 
 class Termination(KeyboardInterrupt):
@@ -31,10 +36,12 @@ class Stops:
         """Begin with nothing."""
         self.last: int | None = None
         self._again: threading.Timer | None = None
+        self._waits = 0
 
     def answer(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals; a second SIGTERM ends the process at once."""
-        if _is_importing(frame):
+        if self._waits < _MOST_WAITS and _is_importing(frame):
+            self._waits += 1
             self._send_again(number)
             return
         self.last = number
@@ -66,7 +73,7 @@ class Stops:
         """
         if isinstance(error, OSError):
             return None
-        text = str(error)
+        text = "" if isinstance(error, WORDED) else str(error)  # a folder may be called as an exception is
         if Termination.__name__ in text or self.last == signal.SIGTERM:
             return Termination()
         return KeyboardInterrupt() if "KeyboardInterrupt" in text or self.last is not None else None
@@ -99,7 +106,8 @@ def stopping() -> Iterator[Stops]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
+    """Whether a module is being imported; not the one, if any, that called this program."""
+    while frame is not None and not (frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == __package__):
         if frame.f_code.co_filename == _IMPORTING:
             return True
         frame = frame.f_back

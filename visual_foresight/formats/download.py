@@ -68,8 +68,8 @@ def published_files(
         ValueError: The data set or split is unknown, no file is asked for, or the address is none.
     """
     if address is not None:
-        if not re.match(r"(https?|ftp|file)://", address):
-            raise ValueError(f"an address begins with https:// or http://, got {address!r}")
+        if not re.match(r"(https?|ftp|file)://", address, re.IGNORECASE):
+            raise ValueError(f"an address begins with https://, http://, ftp:// or file://, got {address!r}")
         address = address.rstrip("/") + "/"
     if max_files is not None and max_files < 1:
         raise ValueError(f"max_files must be at least 1, got {max_files}")
