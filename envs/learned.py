@@ -65,8 +65,7 @@ class LearnedPushEnv(PlannersDoor, gymnasium.Env):
         dtype: str | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        _check_render_mode(render_mode)
         self._world = LearnedWorld(preset, source, source_options, dtype)
         self.action_space = self._world.action_space
         self.observation_space = self._world.observation_space
@@ -134,8 +133,7 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        _check_render_mode(render_mode)
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self._world = LearnedWorld(preset, source, source_options, dtype)
@@ -222,3 +220,8 @@ class LearnedPushVectorEnv(PlannersDoor, VectorEnv):
     def _info(self) -> dict[str, Any]:
         maps = self.current.pixel_distributions
         return {} if maps is None else {"pixel_distributions": np.moveaxis(maps, -1, 1)}
+
+
+def _check_render_mode(render_mode: str | None) -> None:
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")

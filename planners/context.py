@@ -62,8 +62,7 @@ class History:
         Raises:
             ValueError: it has no image, or is not like those before it; then nothing is added.
         """
-        if not isinstance(observation, Mapping) or "image" not in observation:
-            raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
+        require_image(observation)
         image = np.array(observation["image"])
         state = np.array(observation["state"], np.float32) if "state" in observation else None
         self._check_alike(image, state)
@@ -110,3 +109,13 @@ def start_simulator(simulator: Any, context: Context) -> Any:
     elif context.pixels is not None:
         named["pixels"] = context.pixels
     return simulator.start(context.frames, context.actions, context.states, **named)
+
+
+def require_image(observation: Any) -> None:
+    """Refuse an observation without a picture.
+
+    Raises:
+        ValueError: says what it needs.
+    """
+    if not isinstance(observation, Mapping) or "image" not in observation:
+        raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_foresight.planners.context import require_image
 from visual_foresight.planners.objectives.homography import Homography
 
 _SMALLEST_DETERMINANT = 1e-9
@@ -100,8 +101,7 @@ class RectifiedController:
 
     def act(self, observation: Mapping[str, Any], *, pixels: np.ndarray | None = None) -> np.ndarray:
         """As the controller's own; "image" and ``pixels`` [P, 2] are the present camera's."""
-        if not isinstance(observation, Mapping) or "image" not in observation:
-            raise ValueError("act needs an observation with 'image' [H, W, 3] (and 'state' [S] where there is one)")
+        require_image(observation)
         seen = {**observation, "image": self.rectification.image(observation["image"])}
         moved = None if pixels is None else self.rectification.pixels(pixels)
         return self.controller.act(seen, pixels=moved)

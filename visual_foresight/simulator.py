@@ -6,7 +6,6 @@ columns, J stride (control steps that one call of the network leaps over).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +109,7 @@ class LearnedSimulator:
         """Whether rollouts can imagine frames at half the resolution, see `rollout`."""
         return self.predictor.drafts
 
-    @functools.cached_property
+    @property
     def _identity(self) -> str:
         """Of the predictor, see `identity_of`."""
         return identity_of(self.predictor)

@@ -82,6 +82,33 @@ def test_a_stop_waits_for_the_import_it_arrives_in(made_up_verb, command, tmp_pa
     assert answer.code == code and answer.err == f"visual-foresight: {told}\n"
 
 
+@pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
+def test_a_program_that_is_imported_itself_is_stopped(made_up_verb, capsys, tmp_path, monkeypatch, number, code, told):
+    """What called this one may be a module that is being imported; only imports of its own are waited for."""
+    (tmp_path / "caller.py").write_text("from visual_foresight import cli\nCODE = cli.main(['made-up'])\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def work(_):
+        send(number)
+        time.sleep(1.0)
+        return 0
+
+    made_up_verb(work)
+    import caller
+
+    del sys.modules["caller"]
+    assert caller.CODE == code and capsys.readouterr().err == f"visual-foresight: {told}\n"
+
+
+def test_a_stop_that_still_waits_ends_with_the_verb():
+    """Whoever called this program is not stopped a moment later."""
+    with stopping() as stops:
+        stops._wait_with(signal.SIGTERM)
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
 @pytest.mark.parametrize("error", [SystemError("bad argument to internal function"), ValueError("no such shape")])
 @pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
 def test_what_a_stop_breaks_is_a_stop(made_up_verb, command, number, code, told, error):

@@ -2,12 +2,12 @@
 
 Python raises in the middle of whatever the main thread does. Two places answer badly: a module that is being imported,
 whose C++ code may end the process, and a callback (of the garbage collector, of a `__del__`), which swallows what is
-raised. There the signal is sent again a moment later.
+raised. There the signal arrives again a moment later, by the process's own alarm: a thread that is started inside a
+handler may wait for a lock that the interrupted code holds.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -19,7 +19,6 @@ from typing import Any
 _AGAIN_SECONDS = 0.1
 _MOST_WAITS = 100  # an import that hangs must not be in the way for ever
 _IMPORTING = "<frozen importlib._bootstrap>"
-
 
 WORDED = (ValueError, TypeError, ImportError)
 """What is mostly raised in the words of this package."""
@@ -35,14 +34,14 @@ class Stops:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.last: int | None = None
-        self._again: threading.Timer | None = None
-        self._waits = 0
+        self.can_wait = False
+        self._waiting, self._waits = int(signal.SIGINT), 0
 
     def answer(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals; a second SIGTERM ends the process at once."""
-        if self._waits < _MOST_WAITS and _is_importing(frame):
+        if self.can_wait and self._waits < _MOST_WAITS and _is_importing(frame):
             self._waits += 1
-            self._send_again(number)
+            self._wait_with(number)
             return
         self.last = number
         if number == signal.SIGTERM:
@@ -52,19 +51,22 @@ class Stops:
 
     def swallowed(self, unraisable: Any) -> bool:
         """Whether an exception that nobody will see was a stop; it is then on its way once more."""
-        if not isinstance(unraisable.exc_value, KeyboardInterrupt) or self.last is None:
+        in_main = threading.current_thread() is threading.main_thread()  # only there handlers can be set
+        stopped = isinstance(unraisable.exc_value, KeyboardInterrupt)
+        if not (stopped and in_main and self.can_wait) or self.last is None:
             return False
         signal.signal(self.last, self.answer)
-        self._send_again(self.last)
+        self._wait_with(self.last)
         return True
 
-    def _send_again(self, number: int) -> None:
+    def _wait_with(self, number: int) -> None:
         """Once, however often Ctrl-C is pressed meanwhile: a second one would meet the answer to the first."""
-        if self._again is not None and self._again.is_alive():
-            return
-        self._again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
-        self._again.daemon = True
-        self._again.start()
+        self._waiting = number
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    def arrive_again(self, *_: object) -> None:
+        """The handler of the alarm: to whoever answers the signal now, which may be a worker pool that holds it."""
+        signal.raise_signal(self._waiting)
 
     def behind(self, error: BaseException) -> KeyboardInterrupt | None:
         """The stop that arrived inside compiled code, which makes an error of its own of it.
@@ -88,6 +90,10 @@ def stopping() -> Iterator[Stops]:
         yield stops
         return
     ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
+    if not ours:
+        yield stops
+        return
+    stops.can_wait = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     hook_before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -96,11 +102,16 @@ def stopping() -> Iterator[Stops]:
 
     for number in ours:
         signal.signal(number, stops.answer)
+    if stops.can_wait:
+        signal.signal(signal.SIGALRM, stops.arrive_again)
     sys.unraisablehook = hook
     try:
         yield stops
     finally:
         sys.unraisablehook = hook_before
+        if stops.can_wait:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         for number in ours:
             signal.signal(number, usual[number])
 
